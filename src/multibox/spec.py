@@ -35,11 +35,11 @@ class InputSpec:
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
 class BackboneSpec:
-    """The trunk. `name` is `vgg16_atrous`, `torchvision/NAME` or `timm/NAME`; `taps` are the maps handed on.
+    """The trunk. `name` is `vgg16_atrous`, `mobilenet_v1`, `torchvision/NAME` or `timm/NAME`; `taps` are the maps handed on.
 
     Taps of a timm backbone are indexes of its `feature_info`; `head` there means the final 1x1 `conv_head` map. Taps of
     a torchvision mobilenet are `INDEX` (a block's output) or `INDEX.expand` (its expansion). Those of `vgg16_atrous` are
-    `conv4_3` and `fc7`.
+    `conv4_3` and `fc7`, those of `mobilenet_v1` the numbers of its separable blocks, 1 to 13.
     """
 
     name: str
@@ -47,6 +47,8 @@ class BackboneSpec:
     padding: Literal["torch", "same"] = "torch"
     norm_eps: float = 1e-5
     norm_momentum: float = 0.1
+    width: float = 1.0
+    """Multiplier of the channels of `mobilenet_v1`."""
     reduced_tail: bool = False
     pool_ceil: Literal["pool3", "all"] = "pool3"
     l2norm: float | None = None
@@ -66,9 +68,9 @@ class ExtraBlock:
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
 class ExtrasSpec:
-    """The levels after the backbone: plain convolutions with bias, or depthwise separable ones with batch norm."""
+    """The levels after the backbone: convolutions with bias, with batch norm, or depthwise separable ones with batch norm."""
 
-    kind: Literal["conv", "separable"]
+    kind: Literal["conv", "conv_norm", "separable"]
     blocks: tuple[ExtraBlock, ...]
 
 
@@ -82,6 +84,8 @@ class FpnSpec:
     upsample: Literal["nearest", "bilinear"] = "nearest"
     smooth_last: bool = False
     """Whether the coarsest lateral map is smoothed by a 3x3 as the finer ones are."""
+    carry: Literal["sum", "smoothed"] = "sum"
+    """What the top-down path carries to the next finer level: the plain sum, or the sum after its 3x3."""
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
@@ -89,6 +93,8 @@ class HeadSpec:
     """Class and box predictors: one per level (`conv`, `separable`), or one tower shared by all levels (`shared`)."""
 
     kind: Literal["conv", "separable", "shared"]
+    kernel: int = 3
+    """Of the predictors of kind `conv`."""
     tower_depth: int = 0
     tower_channels: int = 0
     separable_tower: bool = False
@@ -112,6 +118,8 @@ class PriorLevel:
     ratios: tuple[float, ...] = ()
     step: float | None = None
     shapes: tuple[tuple[float, float], ...] = ()
+    offset: float | None = None
+    """Where in a cell the centre lies, in cells; none: that of the whole `PriorsSpec`."""
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
@@ -122,6 +130,8 @@ class PriorsSpec:
     offset: float = 0.5
     truncate: bool = False
     clip: Literal["none", "size", "center_form"] = "none"
+    quantum: float | None = None
+    """Step to whole multiples of which all of cx, cy, w, h (fractions) are rounded, as a quantised file stores them."""
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)

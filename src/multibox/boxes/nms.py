@@ -1,0 +1,148 @@
+"""Non-maximum suppression: exactly the greedy rule, for all groups (classes, images) at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+_HEAD = 128  # candidates per group that are decided at once
+_PAIRS = 1 << 20  # pairs whose overlap is in memory at once
+
+
+@dataclass(frozen=True, kw_only=True)
+class SuppressionRule:
+    """When an earlier box removes a later one: IoU > `iou` (>= where `inclusive`), computed and compared in float32.
+
+    `eps` is added to the denominator; `margin` is added to every side (1 in the legacy rule of whole pixels).
+    """
+
+    iou: float
+    inclusive: bool = False
+    eps: float = 0.0
+    margin: float = 0.0
+
+
+def nms(
+    boxes: Float[Tensor, "m 4"],
+    scores: Float[Tensor, " m"],
+    groups: Int[Tensor, " m"],
+    iou: float,
+    *,
+    inclusive: bool = False,
+    eps: float = 0.0,
+    plus_one: bool = False,
+) -> Int[Tensor, " k"]:
+    """Indices of the boxes kept, by descending score, the lower index first among equals.
+
+    Within each group the best remaining box is kept and removes the boxes whose IoU with it is above `iou` (or equal
+    to it, where `inclusive`), and so on. Boxes are x1, y1, x2, y2 in any unit (pixels with `plus_one`) and are compared
+    as they are: the usual offset per class would round their coordinates. Scores are compared as float32.
+    """
+    order = best_first(scores, groups)
+    rule = SuppressionRule(iou=iou, inclusive=inclusive, eps=eps, margin=float(plus_one))
+    kept = order[suppress(boxes[order], groups[order], rule)].sort().values
+    return kept[best_first(scores[kept], torch.zeros_like(kept))]
+
+
+def best_first(scores: Float[Tensor, " m"], groups: Int[Tensor, " m"]) -> Int[Tensor, " m"]:
+    """The order by group, then by descending score, then by index: one sort of both keys packed into an integer."""
+    bits = (scores.float() + 0.0).view(torch.int32)  # + 0.0: -0.0 and 0.0 are equal scores
+    ascending = bits ^ ((bits >> 31) & 0x7FFFFFFF)  # integers in the order of the floats, negative ones too
+    key = (groups.long() << 32) + (0x7FFFFFFF - ascending.long())
+    return key.sort(stable=True).indices
+
+
+def suppress(boxes: Float[Tensor, "m 4"], groups: Int[Tensor, " m"], rule: SuppressionRule) -> Bool[Tensor, " m"]:
+    """Which boxes are kept, for candidates that are sorted already (`best_first`).
+
+    The first candidates of every group are decided among themselves, then remove what they overlap of the rest, and
+    so on: a crowded group costs kept times candidates, not candidates squared, and memory stays bounded.
+    """
+    keep = torch.zeros(len(boxes), dtype=torch.bool, device=boxes.device)
+    left = torch.arange(len(boxes), device=boxes.device)
+    while len(left):
+        size = groups[left].unique_consecutive(return_counts=True)[1]
+        start = (size.cumsum(0) - size).repeat_interleave(size)
+        rank = torch.arange(len(left), device=boxes.device) - start
+        if int(size.max()) <= _HEAD:
+            keep[left] = _decide(boxes[left], rank, rule)
+            break
+        in_head = rank < _HEAD
+        head, tail = left[in_head], left[~in_head]
+        keep[head] = _decide(boxes[head], rank[in_head], rule)
+        kept = head[keep[head]]
+        # Behind the kept ones stands the tail; those of one group are a run that begins after the groups before it.
+        before = torch.nn.functional.pad(keep[left].cumsum(0), (1, 0))
+        first, end = before[start[~in_head]], before[:-1][~in_head]
+        rows = torch.arange(len(kept), len(kept) + len(tail), device=boxes.device)
+        removed = _removals(boxes[torch.cat([kept, tail])], rows, first, end - first, rule)[1] - len(kept)
+        left = tail[torch.ones_like(tail, dtype=torch.bool).index_fill_(0, removed, False)]
+    return keep
+
+
+def _decide(boxes: Float[Tensor, "m 4"], rank: Int[Tensor, " m"], rule: SuppressionRule) -> Bool[Tensor, " m"]:
+    """The greedy rule among candidates of known rank, each against all earlier ones of its group."""
+    index = torch.arange(len(boxes), device=boxes.device)
+    earlier, later = _removals(boxes, index, index - rank, rank, rule)
+    keep = torch.ones(len(boxes), dtype=torch.bool, device=boxes.device)
+    # A box stays unless a box that stays removes it. Every round settles one more link of each chain of removals, so
+    # the only fixed point, the greedy result, is reached after as many rounds as the longest chain has links.
+    while len(later):
+        after = torch.ones_like(keep).index_fill_(0, later[keep[earlier]], False)
+        if torch.equal(after, keep):
+            break
+        keep = after
+    return keep
+
+
+def _removals(
+    boxes: Float[Tensor, "m 4"],
+    rows: Int[Tensor, " r"],
+    first: Int[Tensor, " r"],
+    count: Int[Tensor, " r"],
+    rule: SuppressionRule,
+) -> tuple[Int[Tensor, " e"], Int[Tensor, " e"]]:
+    """Pairs (i, j) in which box i would remove box j: j over `rows`, i over the `count` boxes from `first` on."""
+    total = count.cumsum(0)
+    if not len(total) or int(total[-1]) <= _PAIRS:
+        return _removals_at_once(boxes, rows, first, count, rule)
+    # A piece ends with the row that reaches the next multiple of _PAIRS.
+    pieces = (total // _PAIRS).unique_consecutive(return_counts=True)[1].tolist()
+    found = [
+        _removals_at_once(boxes, *piece, rule)
+        for piece in zip(rows.split(pieces), first.split(pieces), count.split(pieces), strict=True)
+    ]
+    return torch.cat([pair[0] for pair in found]), torch.cat([pair[1] for pair in found])
+
+
+def _removals_at_once(
+    boxes: Float[Tensor, "m 4"],
+    rows: Int[Tensor, " r"],
+    first: Int[Tensor, " r"],
+    count: Int[Tensor, " r"],
+    rule: SuppressionRule,
+) -> tuple[Int[Tensor, " e"], Int[Tensor, " e"]]:
+    """`_removals` with all its pairs in memory."""
+    later = rows.repeat_interleave(count)
+    earlier = (first - (count.cumsum(0) - count)).repeat_interleave(count)
+    earlier += torch.arange(len(earlier), device=boxes.device)
+    hit = _removes(boxes, earlier, later, rule).nonzero()[:, 0]
+    return earlier[hit], later[hit]
+
+
+def _removes(
+    boxes: Float[Tensor, "m 4"], i: Int[Tensor, " k"], j: Int[Tensor, " k"], rule: SuppressionRule
+) -> Bool[Tensor, " k"]:
+    """Whether box i removes box j, pair by pair; never where the IoU is 0 / 0."""
+    corners = boxes.T.contiguous()  # rows of whole columns are gathered and computed on several times faster
+    a, b = corners.index_select(1, i), corners.index_select(1, j)
+    sides = torch.minimum(a[2:], b[2:]).sub_(torch.maximum(a[:2], b[:2]))
+    sides = (sides.add_(rule.margin) if rule.margin else sides).clamp_(min=0)
+    inter = sides[0].mul_(sides[1])
+    area = (corners[2] - corners[0] + rule.margin) * (corners[3] - corners[1] + rule.margin)
+    union = area.index_select(0, i).add_(area.index_select(0, j)).sub_(inter)
+    iou = inter.div_(union.add_(rule.eps) if rule.eps else union)
+    return iou >= rule.iou if rule.inclusive else iou > rule.iou

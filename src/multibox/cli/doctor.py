@@ -1,0 +1,104 @@
+"""`multibox doctor`: what is installed, which engine runs, and whether the detector in the box finds a person."""
+
+from __future__ import annotations
+
+import json as json_text
+import os
+import platform
+import time
+from importlib import metadata
+from typing import Annotated, Any
+
+import typer
+
+_CORE = ("multibox", "numpy", "opencv-python-headless", "pillow", "openvino", "onnxruntime", "supervision", "hotcoco")
+_TRAIN = ("torch", "torchvision", "timm", "lightning", "onnx", "onnxscript", "safetensors")
+
+
+def doctor(json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:
+    """Check this installation; the exit code is 1 where the detector in the box does not work."""
+    trial = _try_detector()
+    report = {
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "cores": _cores(),
+        "packages": {name: _version(name) for name in (*_CORE, *_TRAIN)},
+        "engines": _engines(),
+        "detector": trial,
+        "ok": trial["ok"],
+    }
+    if json:
+        typer.echo(json_text.dumps(report, indent=2, ensure_ascii=False))
+    else:
+        _show(report)
+    if not trial["ok"]:
+        raise typer.Exit(1)
+
+
+def _version(package: str) -> str | None:
+    """The installed version, without importing anything."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _cores() -> int:
+    """The CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _engines() -> dict[str, str]:
+    """Which engine runs which kind of file by default, and why."""
+    installed = [name for name in ("openvino", "onnxruntime") if _version(name)]
+    exported = f"{installed[0]}: the fastest that is installed" if installed else "none: pip install openvino"
+    weights = "torch: it is installed" if _version("torch") else "none: pip install 'multibox[train]'"
+    return {"exported file (.onnx)": exported, "weights (.safetensors)": weights}
+
+
+def _try_detector() -> dict[str, Any]:
+    """Loads the detector in the box and looks for the person in the sample photograph; times in milliseconds."""
+    from multibox.cli.sample import sample_photo
+    from multibox.prediction.detector import load
+
+    try:
+        start = time.perf_counter()
+        detector = load()
+        loaded = time.perf_counter()
+        detector.predict(sample_photo())  # the first picture also pays for imports and memory
+        first = time.perf_counter()
+        found = detector.predict(sample_photo())
+        end = time.perf_counter()
+    except Exception as error:  # whatever is broken here is what a doctor is for
+        return {"ok": False, "error": " ".join(f"{type(error).__name__}: {error}".split())}
+    names = [str(name) for name in found.data["class_name"]]
+    person = names.index("person") if "person" in names else None
+    scores: Any = found.confidence
+    return {
+        "ok": person is not None,
+        "model": detector.spec.name,
+        "engine": detector.engine.name,
+        "load_ms": round(1000 * (loaded - start), 1),
+        "first_ms": round(1000 * (first - loaded), 1),
+        "next_ms": round(1000 * (end - first), 1),
+        "found": names,
+        "person": round(float(scores[person]), 3) if person is not None else None,
+    }
+
+
+def _show(report: dict[str, Any]) -> None:
+    """The report, a line per fact."""
+    typer.echo(f"python {report['python']} on {report['system']}, {report['cores']} cores")
+    for name, version in report["packages"].items():
+        typer.echo(f"  {name:<24} {version or '-'}")
+    for kind, engine in report["engines"].items():
+        typer.echo(f"{kind}: {engine}")
+    trial = report["detector"]
+    if "error" in trial:
+        typer.echo(f"detector in the box: FAILED, {trial['error']}")
+        return
+    finds = f"finds the person ({trial['person']})" if trial["ok"] else f"FAILED to find the person ({trial['found']})"
+    typer.echo(
+        f"detector in the box: {trial['model']} on {trial['engine']} {finds} in {trial['next_ms']} ms "
+        f"(loading {trial['load_ms']} ms, first picture {trial['first_ms']} ms)"
+    )

@@ -1,0 +1,165 @@
+"""`multibox predict`: pictures and videos in, objects on the screen, in pictures and in files out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from contextlib import ExitStack
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from multibox.cli.failures import say
+from multibox.errors import DataError, UsageError, did_you_mean
+
+if TYPE_CHECKING:
+    from multibox.prediction.detector import Detector
+    from multibox.results.prediction import Prediction
+
+
+def predict(
+    source: Annotated[
+        list[str] | None,
+        typer.Argument(help="Images, videos, folders, globs. Without any: a photograph that is installed already."),
+    ] = None,
+    sources: Annotated[
+        list[str] | None, typer.Option("--source", help="The same as an option; may be repeated.")
+    ] = None,
+    model: Annotated[
+        str, typer.Option("--model", "-m", help="A checkpoint (.safetensors), an exported .onnx, or 'default'.")
+    ] = "default",
+    engine: Annotated[
+        Literal["auto", "torch", "openvino", "onnxruntime"], typer.Option(help="What runs the network.")
+    ] = "auto",
+    conf: Annotated[
+        float,
+        typer.Option(
+            "--conf", "--threshold", help="Least score, 0..1; below the model's own threshold that one holds."
+        ),
+    ] = 0.25,
+    max_det: Annotated[int | None, typer.Option(help="At most this many objects per picture, the surest.")] = None,
+    classes: Annotated[
+        list[str] | None, typer.Option(help="Only these classes: names, separated by commas or repeated.")
+    ] = None,
+    format: Annotated[
+        str, typer.Option(help="Files to write: json, coco, voc, yolo, csv, separated by commas; or none.")
+    ] = "json",
+    save: Annotated[bool, typer.Option("--save/--no-save", help="Write pictures and videos with boxes.")] = True,
+    project: Annotated[Path, typer.Option("--project", "--output-dir", help="Folder of the run folders.")] = Path(
+        "runs/predict"
+    ),
+    name: Annotated[str, typer.Option(help="Name of the run folder; it gets a number where it exists.")] = "predict",
+    exist_ok: Annotated[bool, typer.Option("--exist-ok", help="Write into an existing run folder.")] = False,
+    batch: Annotated[int, typer.Option("--batch", "--batch-size", help="Pictures per run of the network.")] = 1,
+    vid_stride: Annotated[int, typer.Option(help="Take every n-th frame of a video.")] = 1,
+    threads: Annotated[int | None, typer.Option(help="CPU threads of the engine.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object per picture on stdout.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
+) -> None:
+    """Find objects in images and videos; write pictures with boxes, and the boxes as files.
+
+    A picture that cannot be read is named on stderr and the others are processed; the exit code is then 3.
+    """
+    from multibox.cli.progress import Progress
+    from multibox.prediction.detector import load
+    from multibox.prediction.sources import count, expand
+    from multibox.results.files import run_folder
+    from multibox.results.save import Saver
+
+    formats = _formats(format)
+    detector = load(model, engine, threads=threads)
+    entries = list(expand([*(source or []), *(sources or [])] or _sample_photo()))
+    found = detector.stream(
+        entries,
+        conf,
+        batch=batch,
+        max_det=max_det,
+        classes=_words(classes),
+        vid_stride=vid_stride,
+        keep_image=save,
+    )
+    talk = _Talk(detector, json=json, quiet=quiet)
+    with ExitStack() as stack:
+        saver = None
+        if save or formats:
+            folder = run_folder(project, name, exist_ok=exist_ok)
+            labels = detector.spec.labels
+            saver = stack.enter_context(Saver(folder, labels.names, labels.ids, formats=formats, pictures=save))
+        progress = stack.enter_context(Progress(count(entries, vid_stride), shown=not quiet))
+        for prediction in found:
+            if saver is not None:
+                saver.add(prediction)
+            talk.say(prediction)
+            progress.step()
+    talk.end(folder if saver is not None else None)
+    if talk.failed:
+        raise typer.Exit(DataError.exit_code)
+
+
+class _Talk:
+    """What is printed: results on stdout, everything else on stderr."""
+
+    def __init__(self, detector: Detector, *, json: bool, quiet: bool) -> None:
+        self._names, self._json, self._quiet = detector.names, json, quiet
+        self.done = self.failed = 0
+
+    def say(self, prediction: Prediction) -> None:
+        """One picture's line."""
+        self.done += 1
+        if prediction.error is not None:
+            self.failed += 1
+            say(prediction.error)
+        if self._json:
+            from json import dumps
+
+            from multibox.results.rows import as_table
+
+            typer.echo(dumps(as_table(prediction, self._names), ensure_ascii=False))
+        elif prediction.error is None and not self._quiet:
+            typer.echo(f"{prediction.source}: {_summary(prediction)}  {1000 * prediction.seconds:.0f} ms")
+
+    def end(self, folder: Path | None) -> None:
+        """Where the results are, and how many pictures there were."""
+        if self._quiet:
+            return
+        text = f"{self.done} image{'' if self.done == 1 else 's'}"
+        if self.failed:
+            text += f", {self.failed} of them not readable"
+        if folder is not None:
+            text += f"; results in {folder}"
+        typer.echo(text, err=self._json)
+
+
+def _summary(prediction: Prediction) -> str:
+    """`2 person, 1 cup`, in the order in which the classes first appear (the surest first)."""
+    names = [str(name) for name in prediction.detections.data.get("class_name", ())]
+    return ", ".join(f"{number} {name}" for name, number in Counter(names).items()) or "nothing found"
+
+
+def _formats(text: str) -> list[str]:
+    """The formats asked for. Raises `UsageError` for an unknown one."""
+    from multibox.results.write import FORMATS
+
+    words = [] if text == "none" else list(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
+    for word in words:
+        if word not in FORMATS:
+            raise UsageError(f"no output format '{word}'{did_you_mean(word, FORMATS)} (known: {', '.join(FORMATS)})")
+    return words
+
+
+def _words(texts: list[str] | None) -> list[str] | None:
+    """Words out of repeated and comma-separated options."""
+    if not texts:
+        return None
+    return [word.strip() for text in texts for word in text.split(",") if word.strip()]
+
+
+def _sample_photo() -> str:
+    """matplotlib's portrait of Grace Hopper, found without importing matplotlib."""
+    spec = find_spec("matplotlib")
+    folder = Path(spec.origin).parent if spec is not None and spec.origin is not None else Path()
+    path = folder / "mpl-data" / "sample_data" / "grace_hopper.jpg"
+    if not path.is_file():
+        raise UsageError("name an image, a video or a folder: the sample photograph is not installed")
+    return str(path)

@@ -1,0 +1,63 @@
+"""How far a long run is, on stderr: a bar on a terminal, a plain line every ten seconds elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as RichProgress
+
+_INTERVAL = 10.0
+"""Seconds between two plain lines."""
+
+
+class Progress:
+    """Counts pictures as a context: `step` after each; shows rate and time left. Nothing is shown for a single one."""
+
+    def __init__(self, total: int | None, *, shown: bool = True) -> None:
+        """`total` may be unknown (a video without a frame count)."""
+        self._total, self._done = total, 0
+        self._start = self._last = time.monotonic()
+        self._shown = shown and total != 1
+        self._bar: RichProgress | None = None
+        if self._shown and sys.stderr.isatty():
+            columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"), TimeRemainingColumn())
+            # Lines that are piped elsewhere must not be drawn into the terminal.
+            self._bar = RichProgress(*columns, console=Console(stderr=True), redirect_stdout=sys.stdout.isatty())
+            self._task = self._bar.add_task("", total=total, rate="")
+
+    def __enter__(self) -> Progress:
+        """Itself, the bar drawn."""
+        if self._bar is not None:
+            self._bar.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        """Ends the bar."""
+        if self._bar is not None:
+            self._bar.stop()
+
+    def step(self) -> None:
+        """One more is done."""
+        self._done += 1
+        if self._bar is not None:
+            self._bar.update(self._task, advance=1, rate=f"{self._rate():.1f} img/s")
+        elif self._shown and time.monotonic() - self._last >= _INTERVAL:
+            self._last = time.monotonic()
+            sys.stderr.write(self._line())
+            sys.stderr.flush()
+
+    def _rate(self) -> float:
+        """Pictures per second so far."""
+        return self._done / max(1e-6, time.monotonic() - self._start)
+
+    def _line(self) -> str:
+        """`120/5000  35.2 img/s  2:19 left`."""
+        text = f"{self._done}/{self._total or '?'}  {self._rate():.1f} img/s"
+        if self._total:
+            left = round(max(0, self._total - self._done) / self._rate())
+            text += f"  {left // 60}:{left % 60:02d} left"
+        return text + "\n"

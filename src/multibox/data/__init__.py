@@ -1,0 +1,1 @@
+"""Labels: reading and checking datasets, the paper's augmentation, and batches for training."""

@@ -1,0 +1,83 @@
+"""Photometric distortion as one matrix: brightness, contrast, saturation and hue are affine in colour.
+
+Per pixel the whole distortion is `matrix @ (r, g, b, 1)`, done once in uint8. Against the chain of separate steps two
+things differ, both invisible to a detector: values are limited to 0..255 once at the end, and hue turns about the grey
+axis (as in YIQ) instead of around HSV's hexagon. Contrast pivots on the mean grey of what is seen.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from multibox.images.read import Pixels
+
+_GREY = np.array([0.299, 0.587, 0.114])
+_TO_YIQ = np.array([[0.299, 0.587, 0.114], [0.595716, -0.274453, -0.321263], [0.211456, -0.522591, 0.311135]])
+_FROM_YIQ = np.linalg.inv(_TO_YIQ)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Photometric:
+    """Ranges (low, high) of factors, hue in turns of the colour circle; each is drawn with probability `p`.
+
+    `shuffle_p` is the probability of a random order of the colour channels.
+    """
+
+    brightness: tuple[float, float] = (0.875, 1.125)
+    contrast: tuple[float, float] = (0.5, 1.5)
+    saturation: tuple[float, float] = (0.5, 1.5)
+    hue: tuple[float, float] = (-0.05, 0.05)
+    p: float = 0.5
+    shuffle_p: float = 0.0
+
+
+def distort(image: Pixels, spec: Photometric, rng: np.random.Generator) -> Pixels:
+    """The image (uint8 [h, w, 3] RGB) with its colours changed by one draw; the same array where nothing is drawn."""
+    matrix = draw_matrix(spec, np.array(cv2.mean(image)[:3]), rng)
+    return image if matrix is None else cv2.transform(image, matrix)
+
+
+def draw_matrix(spec: Photometric, mean: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64] | None:
+    """One drawn distortion as [3, 4], for an image of mean colour `mean` [3]; None where nothing is drawn.
+
+    In the paper's order: brightness, contrast, saturation, hue, or with contrast last; then the channels' order.
+    """
+    chosen = rng.random(6)
+    factor = rng.random(4)
+    steps: list[NDArray[np.float64]] = []
+    color = mean
+    for kind in (0, 1, 2, 3) if chosen[4] < 0.5 else (0, 2, 3, 1):
+        if chosen[kind] < spec.p:
+            low, high = (spec.brightness, spec.contrast, spec.saturation, spec.hue)[kind]
+            step = _step(kind, low + (high - low) * float(factor[kind]), color)
+            color = step[:, :3] @ color + step[:, 3]
+            steps.append(step)
+    if chosen[5] < spec.shuffle_p:
+        steps.append(np.eye(3, 4)[rng.permutation(3)])
+    if not steps:
+        return None
+    whole = np.eye(4)
+    for step in steps:
+        whole = np.vstack([step, [0.0, 0.0, 0.0, 1.0]]) @ whole
+    return whole[:3]
+
+
+def _step(kind: int, value: float, mean: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Brightness (0), contrast (1), saturation (2) or hue (3) as [3, 4]."""
+    matrix = np.zeros((3, 4))
+    if kind == 3:
+        cos, sin = math.cos(2 * math.pi * value), math.sin(2 * math.pi * value)
+        turn = np.array([[1.0, 0.0, 0.0], [0.0, cos, -sin], [0.0, sin, cos]])
+        matrix[:, :3] = _FROM_YIQ @ turn @ _TO_YIQ
+        return matrix
+    matrix[:, :3] = np.eye(3) * value
+    if kind == 1:
+        matrix[:, 3] = (1.0 - value) * float(_GREY @ mean)
+    elif kind == 2:
+        matrix[:, :3] += (1.0 - value) * _GREY
+    return matrix

@@ -1,0 +1,83 @@
+"""Records become training samples, and samples a batch; NumPy only, for any loader with worker processes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from multibox.data.augment import AugmentSpec, Sample, augment
+from multibox.data.dataset import Dataset
+from multibox.images.read import Pixels, read_bytes
+from multibox.spec import InputSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Images uint8 [n, h, w, 3] RGB, boxes as fractions [n, g, 4], labels [n, g]; `valid` [n, g] tells padding apart.
+
+    g is the largest number of objects in one image, and may be 0.
+    """
+
+    images: Pixels
+    boxes: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    valid: NDArray[np.bool_]
+
+
+class TrainSamples:
+    """A map-style dataset of augmented samples; the same (seed, epoch, index) always gives the same sample.
+
+    Crowd boxes are left out: one box around many objects is no object to learn. `cache` holds the files' bytes (not the
+    pixels) in memory, read at once so that forked workers share them. Instances travel to worker processes by pickle.
+    """
+
+    def __init__(
+        self, dataset: Dataset, network: InputSpec, augment: AugmentSpec, seed: int = 0, *, cache: bool = False
+    ) -> None:
+        """Raises `DataError` with `cache` where a file cannot be read."""
+        self._records = dataset.records
+        self._network = network
+        self._augment = augment
+        self._seed = seed
+        self._epoch = 0
+        self._bytes = [read_bytes(record.path) for record in self._records] if cache else None
+        self._process = os.getpid()
+
+    def __len__(self) -> int:
+        """The number of images."""
+        return len(self._records)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Other draws for another epoch; call it before the epoch's workers start."""
+        self._epoch = epoch
+
+    def __getitem__(self, index: int) -> Sample:
+        """The sample of one record. Raises `DataError` naming an image that cannot be read."""
+        if self._process != os.getpid():  # a worker: one core each, or the workers' OpenCV threads fight for cores
+            cv2.setNumThreads(0)
+            self._process = os.getpid()
+        index = range(len(self._records))[index]
+        record = self._records[index]
+        learnt = ~record.crowd
+        source = record.path if self._bytes is None else self._bytes[index]
+        rng = np.random.default_rng((self._seed, self._epoch, index))
+        return augment(source, record.boxes[learnt], record.labels[learnt], self._augment, self._network, rng)
+
+
+def collate(samples: Sequence[Sample]) -> Batch:
+    """One batch of at least one sample; images without objects are legal."""
+    most = max(len(sample.labels) for sample in samples)
+    boxes = np.zeros((len(samples), most, 4), np.float32)
+    labels = np.zeros((len(samples), most), np.int64)
+    valid = np.zeros((len(samples), most), np.bool_)
+    for row, sample in enumerate(samples):
+        count = len(sample.labels)
+        boxes[row, :count] = sample.boxes
+        labels[row, :count] = sample.labels
+        valid[row, :count] = True
+    return Batch(np.stack([sample.image for sample in samples]), boxes, labels, valid)

@@ -1,0 +1,111 @@
+"""A detector is run over a dataset and compared with its truth, on whatever engine the detector has."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+
+from multibox.data.dataset import Dataset, Record
+from multibox.evaluation.coco import CocoScores, coco_scores
+from multibox.evaluation.columns import Found, Ints, Truths, found_of, truths_of
+from multibox.evaluation.names import match_names
+from multibox.evaluation.report import ClassRow, Report
+from multibox.evaluation.voc import VocScores, voc_scores
+from multibox.prediction.detector import Detector, Prediction
+
+Progress = Callable[[int, int], None]
+"""Called with (images done, images in all) after each image."""
+
+
+def evaluate(
+    detector: Detector,
+    dataset: Dataset,
+    *,
+    batch: int = 8,
+    conf: float | None = None,
+    progress: Progress | None = None,
+) -> Report:
+    """Runs the detector on all images and scores what it finds.
+
+    Every detection that the model's own thresholds let through counts, unless `conf` asks for more. Classes are matched
+    by name (`match_names`). VOC's metrics measure VOC datasets in its inclusive pixels, others without. An image that
+    cannot be read counts as one in which nothing was found, and is named in the report's `problems`. Raises `DataError`
+    where model and dataset have no class in common.
+    """
+    names = match_names(detector.names, dataset.names)
+    paths = [record.path for record in dataset.records]
+    started = time.perf_counter()
+    predictions = detector.stream(paths, conf, batch=batch, keep_image=False)
+    found, problems = _collect(dataset.records, predictions, names.label_of, progress)
+    seconds = time.perf_counter() - started
+    truths = truths_of(dataset.records)
+    sizes = [(record.width, record.height) for record in dataset.records]
+    coco = coco_scores(truths, found, sizes, len(dataset.names))
+    voc = voc_scores(truths, found, len(dataset.names), inclusive=dataset.layout == "voc")
+    rows = _class_rows(dataset.names, truths, found, coco, voc)
+    return Report(
+        model=detector.spec.name,
+        engine=detector.engine.name,
+        dataset=str(dataset.root),
+        split=dataset.split,
+        images=len(dataset.records),
+        objects=sum(row.objects for row in rows),
+        seconds=seconds,
+        metrics=coco.metrics | voc.metrics,
+        per_class=rows,
+        missing=names.missing,
+        dropped=names.dropped,
+        problems=tuple(problems),
+        precision=coco.precision,
+        found=found,
+        image_ids=tuple(record.image_id for record in dataset.records),
+        category_ids=dataset.ids,
+    )
+
+
+def _collect(
+    records: tuple[Record, ...],
+    predictions: Iterable[Prediction],
+    label_of: Ints,
+    progress: Progress | None,
+) -> tuple[Found, list[str]]:
+    """All detections with the dataset's labels, those of other classes left out; and what was wrong with images."""
+    parts = []
+    problems: list[str] = []
+    for number, (record, prediction) in enumerate(zip(records, predictions, strict=True), 1):
+        if prediction.error is not None:
+            problems.append(prediction.error)
+        elif (prediction.width, prediction.height) != (record.width, record.height):
+            problems.append(
+                f"{record.path} is {prediction.width} x {prediction.height} pixels, "
+                f"its annotation says {record.width} x {record.height}"
+            )
+        found = prediction.detections
+        labels = label_of[np.asarray(found.class_id, np.int64)]
+        keep = labels >= 0
+        parts.append((found.xyxy[keep], np.asarray(found.confidence)[keep], labels[keep]))
+        if progress is not None:
+            progress(number, len(records))
+    return found_of(parts), problems
+
+
+def _class_rows(
+    names: Sequence[str], truths: Truths, found: Found, coco: CocoScores, voc: VocScores
+) -> tuple[ClassRow, ...]:
+    """The table of classes; crowds are not counted as objects."""
+    objects = np.bincount(truths.labels[~truths.crowd], minlength=len(names))
+    detections = np.bincount(found.labels, minlength=len(names))
+    return tuple(
+        ClassRow(
+            name=name,
+            objects=int(objects[label]),
+            detections=int(detections[label]),
+            AP=float(coco.ap[label]),
+            AP50=float(coco.ap50[label]),
+            voc07_AP=float(voc.ap07[label]),
+            voc_AP=float(voc.ap[label]),
+        )
+        for label, name in enumerate(names)
+    )

@@ -1,0 +1,136 @@
+"""The post-processing of a spec as ONNX nodes behind the network: threshold, top-k, NMS per class, best detections.
+
+The rule is `boxes.postprocess`'s, exactly. The top-k before NMS is the costly part (a partial sort of every class), and
+nearly never binds on a real photo; so the graph counts the candidates first, and sorts only where there are too many.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import onnx
+from onnx import TensorProto
+
+from multibox.errors import ExportError
+from multibox.exporting.graph import GraphBuilder
+from multibox.spec import ModelSpec, PostprocessSpec
+
+DEFAULT_MAX_DETECTIONS = 300
+_NO_SCORE = -1.0
+
+
+def append_tail(model: onnx.ModelProto, spec: ModelSpec, level_sizes: Sequence[int], batch: int | str) -> None:
+    """Replaces the outputs `dense_boxes` [n, p, 4] and `dense_scores` [n, p, c] of `model` by detections.
+
+    New outputs: `boxes` [n, d, 4] fractions, `scores` [n, d] descending (0 where there is no detection) and `labels`
+    int64 [n, d] (-1 where there is none). Raises `ExportError` for a rule that ONNX's NonMaxSuppression cannot express.
+    """
+    rule = spec.postprocess
+    if rule.iou_eps:
+        raise ExportError(f"{spec.name}: ONNX's NMS has no postprocess.iou_eps ({rule.iou_eps:g}); set it to 0 to export")
+    graph = GraphBuilder(model.graph)
+    scores = graph.add("Transpose", "dense_scores", perm=[0, 2, 1])
+    candidates = _limit(graph, scores, rule, level_sizes, len(spec.labels.names))
+    limit = rule.max_detections or DEFAULT_MAX_DETECTIONS
+    kept = graph.add(
+        "NonMaxSuppression",
+        _nms_boxes(graph, rule, (spec.input.height, spec.input.width)),
+        candidates,
+        graph.constant([limit]),
+        graph.constant([_nms_iou(rule)], np.float32),
+        graph.constant([rule.score_threshold], np.float32),
+    )
+    del model.graph.output[:]
+    _best(graph, kept, scores, limit, batch)
+
+
+def _limit(graph: GraphBuilder, scores: str, rule: PostprocessSpec, level_sizes: Sequence[int], classes: int) -> str:
+    """Scores [n, c, p] in which at most `rule.topk` per class, level or image are above the threshold."""
+    k = rule.topk
+    parts = list(level_sizes) if rule.topk_scope == "level" else [sum(level_sizes)]
+    most = [part * (1 if rule.topk_scope == "class" else classes) for part in parts]
+    if k is None or max(most) <= k:
+        return scores
+    passing = graph.add("Greater", scores, graph.constant(rule.score_threshold, np.float32))
+    passing = graph.add("Cast", passing, to=TensorProto.FLOAT)
+    per_prior = [2] if rule.topk_scope == "class" else [1, 2]
+    counts = [
+        graph.add("ReduceSum", part, graph.constant(per_prior), keepdims=0) for part in _split(graph, passing, parts)
+    ]
+    largest = [graph.add("ReduceMax", count, keepdims=0) for count in counts]
+    too_many = graph.add("Greater", _max(graph, largest), graph.constant(k, np.float32))
+    cut, same = graph.branch(), graph.branch()
+    pieces = [
+        _top_only(cut, piece, k, rule.topk_scope == "class") if size > k else piece
+        for piece, size in zip(_split(cut, scores, parts), most, strict=True)
+    ]
+    cut.output(cut.add("Concat", *pieces, axis=2), None)
+    same.output(same.add("Identity", scores), None)
+    return graph.add("If", too_many, then_branch=cut.graph, else_branch=same.graph)
+
+
+def _split(graph: GraphBuilder, value: str, parts: Sequence[int]) -> list[str]:
+    """`value` [n, c, p] cut along its priors."""
+    if len(parts) == 1:
+        return [value]
+    return graph.add_many("Split", value, graph.constant(list(parts)), outputs=len(parts), axis=2)
+
+
+def _max(graph: GraphBuilder, values: list[str]) -> str:
+    """The largest of scalars."""
+    return values[0] if len(values) == 1 else graph.add("Max", *values)
+
+
+def _top_only(graph: GraphBuilder, scores: str, k: int, per_class: bool) -> str:
+    """`scores` [n, c, p] with all but the `k` best of every class, or of all classes together, taken out."""
+    flat = scores if per_class else graph.add("Flatten", scores, axis=1)
+    axis = 2 if per_class else 1
+    best, index = graph.add_many("TopK", flat, graph.constant([k]), outputs=2, axis=axis, largest=1, sorted=1)
+    shape = graph.add("Shape", flat)
+    fill = onnx.helper.make_tensor("fill", TensorProto.FLOAT, [1], [_NO_SCORE])
+    empty = graph.add("ConstantOfShape", shape, value=fill)
+    only = graph.add("ScatterElements", empty, index, best, axis=axis)
+    return only if per_class else graph.add("Reshape", only, graph.add("Shape", scores))
+
+
+def _nms_boxes(graph: GraphBuilder, rule: PostprocessSpec, size: tuple[int, int]) -> str:
+    """The boxes that NMS compares; under the legacy rule (plus one) in pixels with the far corner one pixel on."""
+    if not rule.plus_one:
+        return "dense_boxes"
+    height, width = size
+    pixels = graph.add("Mul", "dense_boxes", graph.constant([width, height, width, height], np.float32))
+    return graph.add("Add", pixels, graph.constant([0, 0, 1, 1], np.float32))
+
+
+def _nms_iou(rule: PostprocessSpec) -> np.float32:
+    """The threshold for an NMS that suppresses above it; one float32 lower where equality suppresses too."""
+    iou = np.float32(rule.iou)
+    return np.nextafter(iou, np.float32(-1)) if rule.iou_inclusive else iou
+
+
+def _best(graph: GraphBuilder, kept: str, scores: str, limit: int, batch: int | str) -> None:
+    """The `limit` best of the kept (image, class, prior) triples [k, 3] of every image, padded, as the graph's outputs.
+
+    Every image looks at the triples of all images, those of others with a score below the padding's: `limit` padding
+    columns behind them give TopK its fixed length.
+    """
+    flat_scores = graph.add("GatherND", scores, kept)
+    image, label, prior = graph.add_many("Split", kept, outputs=3, axis=1, num_outputs=3)
+    last = graph.constant([1])
+    count = graph.add("Squeeze", graph.add("Shape", "dense_boxes", start=0, end=1), graph.constant([0]))
+    every = graph.add("Range", graph.constant(0), count, graph.constant(1))
+    own = graph.add("Equal", graph.add("Unsqueeze", every, last), graph.add("Squeeze", image, last))
+    ranked = graph.add("Where", own, flat_scores, graph.constant(_NO_SCORE, np.float32))
+    ranked = graph.add("Pad", ranked, graph.constant([0, 0, 0, limit]))
+    _, index = graph.add_many(
+        "TopK", ranked, graph.constant([limit]), outputs=["scores", "post/best"], axis=1, largest=1, sorted=1
+    )
+    boxes = graph.add("GatherND", "dense_boxes", graph.add("Concat", image, prior, axis=1))
+    boxes = graph.add("Pad", boxes, graph.constant([0, 0, limit, 0]))
+    labels = graph.add("Pad", graph.add("Squeeze", label, last), graph.constant([0, limit]), graph.constant(-1))
+    graph.add("Gather", boxes, index, output="boxes", axis=0)
+    graph.add("Gather", labels, index, output="labels", axis=0)
+    graph.output("boxes", [batch, limit, 4])
+    graph.output("scores", [batch, limit])
+    graph.output("labels", [batch, limit], TensorProto.INT64)

@@ -1,0 +1,89 @@
+"""Class and box predictors with weights of their own for every level."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from multibox.network.layers import conv_norm, init_normal, init_xavier
+from multibox.network.shared_head import SharedHead
+from multibox.spec import HeadSpec
+
+
+class LevelHead(nn.Module):
+    """One class and one box predictor per level: a convolution, or a depthwise one and a 1x1 (SSDLite)."""
+
+    def __init__(
+        self,
+        spec: HeadSpec,
+        channels: Sequence[int],
+        shapes_per_cell: Sequence[int],
+        columns: int,
+        norm_eps: float = 1e-5,
+        norm_momentum: float = 0.1,
+    ) -> None:
+        super().__init__()
+        self.columns = columns
+        separable = spec.kind == "separable"
+
+        def predictors(numbers: int) -> nn.ModuleList:
+            pairs = zip(channels, shapes_per_cell, strict=True)
+            return nn.ModuleList(
+                _separable(c, a * numbers, norm_eps, norm_momentum)
+                if separable
+                else nn.Conv2d(c, a * numbers, spec.kernel, padding=spec.kernel // 2)
+                for c, a in pairs
+            )
+
+        self.classes = predictors(columns)
+        self.boxes = predictors(4)
+        if separable:
+            init_normal(self)
+        else:
+            init_xavier(self)
+        if spec.prior_probability is not None:
+            for predictor in self.classes:
+                set_probability(predictor, spec.prior_probability)
+
+    def forward(self, maps: list[Tensor]) -> tuple[Float[Tensor, "n p columns"], Float[Tensor, "n p 4"]]:
+        """(logits, offsets) of all priors: level by level, row by row, cell by cell, shape by shape."""
+        logits = [flatten(layer(m), self.columns) for layer, m in zip(self.classes, maps, strict=True)]
+        offsets = [flatten(layer(m), 4) for layer, m in zip(self.boxes, maps, strict=True)]
+        return torch.cat(logits, dim=1), torch.cat(offsets, dim=1)
+
+
+def make_head(
+    spec: HeadSpec,
+    channels: Sequence[int],
+    shapes_per_cell: Sequence[int],
+    columns: int,
+    norm_eps: float = 1e-5,
+    norm_momentum: float = 0.1,
+) -> nn.Module:
+    """The head that `spec.kind` names: maps -> (logits [n,p,columns], offsets [n,p,4])."""
+    if spec.kind == "shared":
+        return SharedHead(spec, channels, shapes_per_cell, columns, norm_eps, norm_momentum)
+    return LevelHead(spec, channels, shapes_per_cell, columns, norm_eps, norm_momentum)
+
+
+def flatten(x: Float[Tensor, "n c h w"], numbers: int) -> Float[Tensor, "n p numbers"]:
+    """A predictor's map, shape-major in its channels -> one row of `numbers` per prior."""
+    return x.permute(0, 2, 3, 1).reshape(x.shape[0], -1, numbers)
+
+
+def set_probability(predictor: nn.Module, probability: float) -> None:
+    """Sets the bias of the last convolution so that a sigmoid of it starts at `probability` (RetinaNet paper, 4.1)."""
+    last = [layer for layer in predictor.modules() if isinstance(layer, nn.Conv2d)][-1]
+    assert last.bias is not None
+    nn.init.constant_(last.bias, -math.log((1.0 - probability) / probability))
+
+
+def _separable(inputs: int, outputs: int, eps: float, momentum: float) -> nn.Sequential:
+    """Depthwise 3x3 with batch norm and ReLU6, then 1x1 with bias."""
+    return nn.Sequential(
+        conv_norm(inputs, inputs, 3, groups=inputs, eps=eps, momentum=momentum), nn.Conv2d(inputs, outputs, 1)
+    )

@@ -1,0 +1,47 @@
+"""MobileNetV1 of any width as a backbone: a strided 3x3, then 13 depthwise separable blocks, each tappable by its number."""
+
+from __future__ import annotations
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from multibox.errors import ModelError
+from multibox.network.layers import conv_norm
+from multibox.spec import BackboneSpec
+
+_STEM = 32
+_BLOCKS = ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), *((512, 1),) * 5, (1024, 2), (1024, 1))
+"""Output channels at width 1 and stride of every block (MobileNetV1 paper, table 1)."""
+
+
+class MobileNetV1(nn.Module):
+    """Cut after its last tap; `channels` lists those of the taps. Raises `ModelError` for a tap that is no block's number."""
+
+    def __init__(self, spec: BackboneSpec) -> None:
+        super().__init__()
+        known = [str(number) for number in range(1, len(_BLOCKS) + 1)]
+        if not spec.taps or any(tap not in known for tap in spec.taps):
+            raise ModelError(f"mobilenet_v1: taps are block numbers from 1 to {len(_BLOCKS)}, not {list(spec.taps)}")
+        self.taps = {int(tap) for tap in spec.taps}
+        widths = [int(channels * spec.width) for channels in (_STEM, *(channels for channels, _ in _BLOCKS))]
+
+        def layer(inputs: int, outputs: int, kernel: int, stride: int, groups: int) -> nn.Module:
+            options = {"eps": spec.norm_eps, "momentum": spec.norm_momentum}
+            return conv_norm(inputs, outputs, kernel, stride=stride, padding=spec.padding, groups=groups, **options)
+
+        self.stem = layer(3, widths[0], 3, 2, 1)
+        self.blocks = nn.ModuleList(
+            nn.Sequential(layer(inputs, inputs, 3, stride, inputs), layer(inputs, outputs, 1, 1, 1))
+            for (_, stride), inputs, outputs in zip(_BLOCKS[: max(self.taps)], widths[:-1], widths[1:], strict=False)
+        )
+        self.channels = [widths[number] for number in sorted(self.taps)]
+
+    def forward(self, x: Float[Tensor, "n 3 h w"]) -> list[Tensor]:
+        """The tapped maps, finest first."""
+        maps = []
+        x = self.stem(x)
+        for number, block in enumerate(self.blocks, start=1):
+            x = block(x)
+            if number in self.taps:
+                maps.append(x)
+        return maps

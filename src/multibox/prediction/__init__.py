@@ -1,0 +1,1 @@
+"""Anything with pixels -> detections: sources, engines, and the detector that conducts them."""

@@ -1,0 +1,80 @@
+"""What an engine is: a batch of images at network size -> detections of each, as fractions of the input."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from multibox.errors import UsageError
+from multibox.spec import ModelSpec
+
+
+class RawDetections(NamedTuple):
+    """Detections of one image, by descending score: boxes float32 [k, 4] x1, y1, x2, y2 as fractions of the network's
+    input, scores float32 [k], labels int64 [k] (index into the spec's names).
+    """
+
+    boxes: NDArray[np.float32]
+    scores: NDArray[np.float32]
+    labels: NDArray[np.int64]
+
+
+class Engine(Protocol):
+    """A model on a runtime. `run` may be called from several threads at once."""
+
+    @property
+    def spec(self) -> ModelSpec:
+        """What the model is."""
+
+    @property
+    def name(self) -> str:
+        """`torch`, `openvino` or `onnxruntime`."""
+
+    def run(self, batch: NDArray[np.uint8]) -> list[RawDetections]:
+        """Detections of uint8 images [n, h, w, 3], RGB, at the size that `spec.input` tells; n may be 0."""
+
+
+def check_batch(batch: NDArray[np.uint8], spec: ModelSpec) -> None:
+    """Raises `UsageError` for a batch that is not uint8 [n, h, w, 3] at network size."""
+    size = (spec.input.height, spec.input.width, 3)
+    if batch.dtype != np.uint8 or batch.ndim != 4 or batch.shape[1:] != size:
+        raise UsageError(
+            f"{spec.name} takes uint8 images [n, {size[0]}, {size[1]}, 3], not {batch.dtype} {list(batch.shape)}"
+        )
+
+
+def run_in_batches(
+    infer: Callable[[NDArray[np.uint8]], Mapping[str, NDArray[np.generic]]], batch: NDArray[np.uint8], fixed: int | None
+) -> list[RawDetections]:
+    """Detections by `infer`; where the file takes a `fixed` number of images, that many at once, black ones behind."""
+    step = fixed or max(len(batch), 1)
+    found: list[RawDetections] = []
+    for start in range(0, len(batch), step):
+        part = batch[start : start + step]
+        missing = step - len(part) if fixed else 0
+        if missing:
+            part = np.concatenate([part, np.zeros((missing, *part.shape[1:]), np.uint8)])
+        found += _unpack(infer(part))[: step - missing]
+    return found
+
+
+def _unpack(outputs: Mapping[str, NDArray[np.generic]]) -> list[RawDetections]:
+    """The padded outputs `boxes` [n, d, 4], `scores` [n, d], `labels` [n, d] of an exported file, without padding.
+
+    What is returned is copied, since runtimes reuse the memory of their outputs.
+    """
+    boxes, scores, labels = (np.asarray(outputs[name]) for name in ("boxes", "scores", "labels"))
+    found = (labels >= 0).sum(axis=1)
+    return [
+        RawDetections(boxes[i, :k].astype(np.float32), scores[i, :k].astype(np.float32), labels[i, :k].astype(np.int64))
+        for i, k in enumerate(found.tolist())
+    ]
+
+
+def short_reason(error: Exception) -> str:
+    """The last line of a runtime's message, where it says what is wrong."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1][:200] if lines else type(error).__name__

@@ -1,0 +1,50 @@
+"""What was found in one picture: the record that is drawn, written and printed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    import supervision as sv
+
+
+@dataclass(frozen=True, kw_only=True)
+class Frame:
+    """Which frame of which video: its `number` from 0, the output name of its `video`, and the frames per second that
+    are taken of it."""
+
+    number: int
+    video: str
+    fps: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """The detections of one picture or of one frame of a video; where `error` is set, there are none.
+
+    `path` is the file that was read, none for pixels handed over in memory. `name` is a relative path without suffix,
+    unique within one stream: the name of output files. `image` is uint8 [H, W, 3] RGB, upright. `detections` are
+    `supervision.Detections` in pixels of the photo, highest score first, with `data["class_name"]`. `seconds` is the
+    time for reading, resizing and this picture's share of the network's batch.
+    """
+
+    path: Path | None
+    name: str
+    detections: sv.Detections
+    image: npt.NDArray[np.uint8] | None = None
+    width: int = 0
+    height: int = 0
+    frame: Frame | None = None
+    seconds: float = 0.0
+    error: str | None = None
+
+    @property
+    def source(self) -> str:
+        """What a person calls this picture: its path, with the frame's number for a video."""
+        where = str(self.path) if self.path is not None else self.name
+        return where if self.frame is None else f"{where} frame {self.frame.number}"

@@ -1,0 +1,58 @@
+"""One detection as a row of plain Python numbers, for everything that is written as text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    import supervision as sv
+
+    from multibox.results.prediction import Prediction
+
+
+class Row(NamedTuple):
+    """One object: its class, its score and its box x1, y1, x2, y2 in pixels of the photo."""
+
+    name: str
+    class_id: int
+    score: float
+    box: tuple[float, float, float, float]
+
+    def clipped(self, width: int, height: int) -> tuple[float, float, float, float]:
+        """The box cut to the photo, for formats that know nothing outside of it."""
+        x1, y1, x2, y2 = self.box
+        return (
+            min(max(x1, 0.0), width),
+            min(max(y1, 0.0), height),
+            min(max(x2, 0.0), width),
+            min(max(y2, 0.0), height),
+        )
+
+
+def rows(detections: sv.Detections, names: Sequence[str]) -> Iterator[Row]:
+    """The detections in their order; boxes to a thousandth of a pixel, scores to a millionth."""
+    if not len(detections):
+        return
+    class_ids, scores = detections.class_id, detections.confidence
+    assert class_ids is not None and scores is not None
+    boxes = detections.xyxy.astype(float).round(3).tolist()
+    for box, label, score in zip(boxes, class_ids.tolist(), scores.astype(float).round(6).tolist(), strict=True):
+        yield Row(names[label], label, score, tuple(box))
+
+
+def as_table(prediction: Prediction, names: Sequence[str]) -> dict[str, Any]:
+    """The prediction as one JSON object: path, frame (videos only), width, height, detections; or path and error."""
+    table: dict[str, Any] = {"path": str(prediction.path) if prediction.path is not None else prediction.name}
+    if prediction.frame is not None:
+        table["frame"] = prediction.frame.number
+    if prediction.error is not None:
+        return table | {"error": prediction.error}
+    found = [
+        {"name": r.name, "class_id": r.class_id, "score": r.score, "box": dict(zip(_CORNERS, r.box, strict=True))}
+        for r in rows(prediction.detections, names)
+    ]
+    return table | {"width": prediction.width, "height": prediction.height, "detections": found}
+
+
+_CORNERS = ("x1", "y1", "x2", "y2")

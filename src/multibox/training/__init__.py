@@ -1,0 +1,1 @@
+"""Learning: the loss, the loop, the schedules, the run folder."""

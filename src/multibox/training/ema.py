@@ -1,0 +1,46 @@
+"""Averaged weights: what is evaluated and shipped instead of the last, noisy ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from lightning.pytorch.callbacks import WeightAveraging
+from torch import Tensor
+
+
+class Averaging(WeightAveraging):  # type: ignore[misc]
+    """Exponential moving average of parameters and buffers after every step.
+
+    The decay rises as (1 + t) / (10 + t) up to `decay`: at any time the average reaches back about a ninth of the
+    training so far, so short and long trainings are served by one setting.
+    """
+
+    def __init__(self, decay: float) -> None:
+        """`decay` from 0 to below 1."""
+        super().__init__(multi_avg_fn=_make_rule(decay))
+
+    @property
+    def averaged(self) -> LightningModule | None:
+        """The averaged copy of the training module; none before the training."""
+        return None if self._average_model is None else self._average_model.module
+
+
+def decay_at(step: int, decay: float) -> float:
+    """The decay of the update after `step` updates."""
+    return min(decay, (1 + step) / (10 + step))
+
+
+def _make_rule(decay: float) -> Callable[[Any, Any, Any], None]:
+    """The in-place update of many tensors; counters (integers) are copied."""
+
+    @torch.no_grad()
+    def update(averaged: list[Tensor], current: list[Tensor], count: Tensor | int) -> None:
+        if averaged[0].is_floating_point():
+            torch._foreach_lerp_(averaged, current, 1 - decay_at(int(count), decay))
+        else:
+            torch._foreach_copy_(averaged, current)
+
+    return update

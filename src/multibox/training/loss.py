@@ -1,0 +1,99 @@
+"""The MultiBox loss: classification with hard negatives (or focal) plus localisation of the matched priors."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from torch.nn import functional
+from torchvision.ops import sigmoid_focal_loss
+
+from multibox.boxes.coding import encode
+from multibox.boxes.matching import match
+from multibox.spec import ModelSpec
+
+_CHUNK = 1 << 20  # logits looked at at once while mining: fits the cache, and spares a second tensor of their size
+
+
+class MultiBoxLoss(NamedTuple):
+    """Both parts of the loss, each a sum over the batch divided by its number of matched priors (at least 1)."""
+
+    classification: Float[Tensor, ""]
+    localization: Float[Tensor, ""]
+
+    @property
+    def total(self) -> Float[Tensor, ""]:
+        """What is minimised."""
+        return self.classification + self.localization
+
+
+def multibox_loss(
+    predictions: tuple[Float[Tensor, "n p columns"], Float[Tensor, "n p 4"]],
+    boxes: Float[Tensor, "n g 4"],
+    labels: Int[Tensor, "n g"],
+    valid: Bool[Tensor, "n g"],
+    priors: Float[Tensor, "p 4"],
+    *,
+    spec: ModelSpec,
+    negative_ratio: float = 3.0,
+) -> MultiBoxLoss:
+    """Loss of a batch: `predictions` are (logits, offsets), `boxes` x1, y1, x2, y2 in fractions, `labels` 0-based.
+
+    Objects with `valid` false are padding, and `g` may be 0: a batch without objects has a finite loss with a
+    gradient. Softmax models learn by cross entropy on the positives and, per image, on the `negative_ratio` times as
+    many negatives of highest loss; sigmoid models by focal loss over the foreground columns. Localisation is smooth L1
+    with beta 1. Sources: SSD paper, section 2.2; Lin et al., Focal Loss (alpha 0.25, gamma 2); torchvision.
+    """
+    matches = match(boxes, valid, priors, spec.matching)
+    return matched_loss(predictions, matches, boxes, labels, priors, spec=spec, negative_ratio=negative_ratio)
+
+
+def matched_loss(
+    predictions: tuple[Float[Tensor, "n p columns"], Float[Tensor, "n p 4"]],
+    matches: Int[Tensor, "n p"],
+    boxes: Float[Tensor, "n g 4"],
+    labels: Int[Tensor, "n g"],
+    priors: Float[Tensor, "p 4"],
+    *,
+    spec: ModelSpec,
+    negative_ratio: float = 3.0,
+) -> MultiBoxLoss:
+    """The same for priors that are matched already: `matches` is the index of the object each learns, or -1."""
+    logits, offsets = (tensor.flatten(0, 1) for tensor in predictions)
+    positive = matches >= 0
+    image, prior = positive.nonzero(as_tuple=True)
+    row, obj = image * len(priors) + prior, matches[image, prior]
+    target = encode(boxes[image, obj], priors[prior], spec.coder)
+    localization = functional.smooth_l1_loss(offsets.index_select(0, row).float(), target, reduction="sum")
+    if spec.activation == "softmax":
+        negative = _hard_negatives(logits, positive, negative_ratio)
+        column = torch.cat([labels[image, obj] + 1, torch.zeros_like(negative)])
+        chosen = logits.index_select(0, torch.cat([row, negative])).float()
+        classification = functional.cross_entropy(chosen, column, reduction="sum")
+    else:
+        # A background column that sigmoid models carry is never a target and never learns.
+        foreground = logits[:, int(spec.background) :].float()
+        wanted = torch.zeros_like(foreground).index_put_((row, labels[image, obj]), torch.ones(1).to(foreground))
+        classification = sigmoid_focal_loss(foreground, wanted, alpha=0.25, gamma=2.0, reduction="sum")
+    normaliser = max(1, len(row))
+    return MultiBoxLoss(classification / normaliser, localization / normaliser)
+
+
+@torch.no_grad()
+def _hard_negatives(
+    logits: Float[Tensor, "rows columns"], positive: Bool[Tensor, "n p"], ratio: float
+) -> Int[Tensor, " k"]:
+    """Rows of the negatives that are the worst taken for background, per image `ratio` times its positives.
+
+    The loss of all priors is only ranked here, so no graph and no gradient of the size of the logits is made for it.
+    """
+    chunks = logits.split(max(1, _CHUNK // logits.shape[1]))
+    loss = torch.cat([chunk.float().log_softmax(dim=1)[:, 0].neg() for chunk in chunks]).view_as(positive)
+    negatives = positive.logical_not().sum(dim=1)
+    wanted = (positive.sum(dim=1) * ratio).long().minimum(negatives)
+    most = int(wanted.max()) if len(wanted) else 0
+    hardest = loss.masked_fill_(positive, -torch.inf).topk(most, dim=1).indices
+    first = torch.arange(len(positive), device=logits.device)[:, None] * positive.shape[1]
+    return (hardest + first)[torch.arange(most, device=logits.device) < wanted[:, None]]

@@ -1,0 +1,87 @@
+"""One step of learning: a batch -> the loss, its parts logged, its finiteness watched."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float
+from lightning.pytorch import LightningModule
+from torch import Tensor
+from torch.optim.lr_scheduler import LambdaLR
+
+from multibox.errors import MultiboxError
+from multibox.network.model import SSD
+from multibox.network.normalize import Normalize
+from multibox.training.distillation import Teacher
+from multibox.training.loader import TrainBatch
+from multibox.training.loss import multibox_loss
+from multibox.training.optimizer import hold_norms, make_optimizer
+from multibox.training.options import TrainOptions
+from multibox.training.schedule import make_schedule
+
+
+class StepLosses(NamedTuple):
+    """The parts of one step's loss, detached; `teacher` is 0 without one."""
+
+    classification: Float[Tensor, ""]
+    localization: Float[Tensor, ""]
+    teacher: Float[Tensor, ""]
+
+
+class TrainingModule(LightningModule):  # type: ignore[misc]
+    """The network with its loss, optimizer and schedule; it knows nothing of files, pictures or metrics."""
+
+    def __init__(
+        self, network: SSD, options: TrainOptions, *, rate: float, decay: float, steps: int, paths: Sequence[Path],
+        teacher: Teacher | None = None,
+    ) -> None:  # fmt: skip
+        """`steps` per epoch; `paths` of the records, for what is said of a batch that fails."""
+        super().__init__()
+        self.network = network
+        self.normalize = Normalize(network.spec.input)
+        self.options = options
+        self.rate, self.decay, self.steps = rate, decay, steps
+        self.paths = tuple(paths)
+        self.teacher = teacher
+        self.losses: StepLosses | None = None
+
+    def on_train_epoch_start(self) -> None:
+        """Frozen norms stay in evaluation while the rest trains."""
+        self.network.train()
+        hold_norms(self.network, self.options.freeze_norms)
+
+    def training_step(self, batch: TrainBatch, index: int) -> Float[Tensor, ""]:
+        """The loss of a batch, averaged over its matched priors. Raises `MultiboxError` where it is not finite."""
+        images = self.normalize(batch.images)
+        predictions = self.network(images)
+        loss = multibox_loss(
+            predictions, batch.boxes, batch.labels, batch.valid, self.network.priors,
+            spec=self.network.spec, negative_ratio=self.options.negative_ratio,
+        )  # fmt: skip
+        taught = self.teacher.loss(batch.images, predictions) if self.teacher else loss.total.new_zeros(())
+        total = loss.total + taught
+        self.losses = StepLosses(loss.classification.detach(), loss.localization.detach(), taught.detach())
+        if not torch.isfinite(total):
+            raise MultiboxError(self._explain(batch))
+        return total
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """The optimizer, and the rate's schedule by step."""
+        optimizer = make_optimizer(self.network, self.options, self.rate, self.decay)
+        schedule = LambdaLR(optimizer, make_schedule(self.options, self.steps))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _explain(self, batch: TrainBatch) -> str:
+        """Which term is not finite, at which rate, on which images."""
+        assert self.losses is not None
+        terms = [f"{name} {float(value):g}" for name, value in self.losses._asdict().items()]
+        names = [self.paths[int(record)].name for record in batch.records]
+        shown = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+        rate = self.optimizers().param_groups[0]["lr"]
+        return (
+            f"the loss is not finite at step {self.global_step} ({', '.join(terms)}; learning rate {rate:.4g}; images "
+            f"{shown}): lower --lr0, lengthen --warmup-epochs, or clip the gradient with --clip-grad"
+        )

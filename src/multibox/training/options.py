@@ -1,0 +1,158 @@
+"""What a training may be told: one flat, frozen set of options, checked before anything is read."""
+
+from __future__ import annotations
+
+from dataclasses import MISSING, asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import TypeAdapter, ValidationError
+
+from multibox.errors import UsageError, did_you_mean
+from multibox.spec import ModelSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainOptions:
+    """One training. `None` stands for a default that depends on the model or the data; `resolve` fills it in."""
+
+    data: str
+    model: str
+    """A sheet's name, a sheet's path, or a file with weights to go on from (fine-tuning)."""
+    weights: str | None = None
+    """Weights to start from, where `model` is a sheet."""
+    split: str = "train"
+    val_split: str = "val"
+    """The split that chooses the best epoch; `none` trains without validation."""
+    names: tuple[str, ...] | None = None
+    epochs: int = 60
+    batch: int = 16
+    lr0: float | None = None
+    """Highest learning rate, taken as given; none: the recipe's of the model, scaled to the batch."""
+    lr_final: float = 0.0
+    """Last learning rate of the cosine, as a share of `lr0`."""
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    momentum: float = 0.9
+    weight_decay: float | None = None
+    decay_norms: bool = True
+    """Whether weight decay acts on norms and biases too."""
+    schedule: Literal["cosine", "step", "constant"] = "cosine"
+    milestones: tuple[float, ...] = (0.67, 0.89)
+    """Where the step schedule multiplies the rate by 0.1, as shares of the training."""
+    warmup_epochs: float = 1.0
+    clip_grad: float | None = None
+    """Largest norm of the gradient; none: not clipped."""
+    negative_ratio: float = 3.0
+    ema: float = 0.9998
+    """Decay of the averaged weights, reached slowly; 0: none."""
+    freeze: tuple[str, ...] = ()
+    """Parts of the network that do not learn, such as `backbone`."""
+    freeze_norms: bool = False
+    """Whether batch norms keep the statistics and scales that they start with."""
+    teacher: str | None = None
+    """A file with a trained network of the same priors and classes, to learn from beside the truth."""
+    teacher_weight: float = 1.0
+    zoom_out: float = 0.5
+    """Probability of zooming out, up to `zoom_out_max` times the sides of the photo."""
+    zoom_out_max: float = 4.0
+    crop: bool = True
+    """Whether parts of photos are cut out by the paper's IoU rule, with sides of at least `crop_min` of the photo's."""
+    crop_min: float = 0.3
+    flip: float = 0.5
+    """Probability of a mirrored photo."""
+    photometric: bool = True
+    augment: bool = True
+    """Whether photos are changed at all."""
+    cache: bool = False
+    """Whether the files' bytes are kept in memory."""
+    seed: int = 0
+    workers: int = 2
+    device: str = "auto"
+    amp: Literal["none", "bf16"] = "none"
+    val_period: int = 1
+    save_period: int = 0
+    """Keep the weights of every k-th epoch; 0: best and last only."""
+    patience: int = 0
+    """Stop after so many epochs without a better AP; 0: never."""
+    project: str = "runs/train"
+    name: str = "run"
+    exist_ok: bool = False
+
+    def __post_init__(self) -> None:
+        """Raises `UsageError` for a value out of its range."""
+        _at_least(self, 1, "epochs", "batch", "val_period")
+        _at_least(self, 0, "workers", "warmup_epochs", "save_period", "patience", "momentum", "lr_final", "teacher_weight")
+        if not 0 <= self.ema < 1:
+            raise UsageError(f"ema is {self.ema}; it is a decay from 0 (none) to below 1")
+        if self.lr0 is not None and self.lr0 <= 0:
+            raise UsageError(f"lr0 is {self.lr0}; a learning rate is above 0")
+        for name in ("zoom_out", "flip", "crop_min"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise UsageError(f"{name} is {getattr(self, name)}; it is from 0 to 1")
+
+    @property
+    def validates(self) -> bool:
+        """Whether a split chooses the best epoch."""
+        return self.val_split != "none"
+
+
+def default_rate(spec: ModelSpec, options: TrainOptions) -> float:
+    """The recipe's learning rate for this batch: proportional to the batch, a tenth where trained weights go on.
+
+    Sources: torchvision's references (ssd300_vgg16: 0.002 for 32 images), measured for networks with batch norm
+    (0.05 for 16 images), and 0.001 for 16 images with AdamW.
+    """
+    if options.optimizer == "adamw":
+        per_image = 0.001 / 16
+    elif spec.backbone.name.startswith("vgg"):
+        per_image = 0.002 / 32
+    else:
+        per_image = 0.05 / 16
+    return per_image * options.batch * (0.1 if options.weights else 1.0)
+
+
+def default_decay(spec: ModelSpec, options: TrainOptions) -> float:
+    """The recipe's weight decay: the paper's for VGG, torchvision's for mobile networks, a usual one for AdamW."""
+    if options.optimizer == "adamw":
+        return 0.05
+    return 5e-4 if spec.backbone.name.startswith("vgg") else 4e-5
+
+
+def to_table(options: TrainOptions) -> dict[str, Any]:
+    """Names and plain values, as `args.yaml` holds them."""
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(options).items()}
+
+
+def read_options(path: Path, changes: dict[str, Any]) -> TrainOptions:
+    """The options of a YAML file with some changed. Raises `UsageError` naming the file, the key and the nearest one."""
+    try:
+        table = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UsageError(f"{path}: not a readable file of options ({' '.join(str(error).split())})") from None
+    if not isinstance(table, dict):
+        raise UsageError(f"{path}: not a table of options, such as 'epochs: 60'")
+    return make_options({**table, **changes}, where=str(path))
+
+
+def make_options(table: dict[str, Any], where: str = "options") -> TrainOptions:
+    """The options of a table of names and values. Raises `UsageError` naming the key and what is wrong with it."""
+    known = {field.name: field for field in fields(TrainOptions)}
+    for key in table:
+        if key not in known:
+            raise UsageError(f"{where}: unknown option '{key}'{did_you_mean(str(key), known)}")
+    missing = [key for key, field in known.items() if field.default is MISSING and key not in table]
+    if missing:
+        raise UsageError(f"{where}: option '{missing[0]}' is missing")
+    try:
+        return TypeAdapter(TrainOptions).validate_python(table)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UsageError(f"{where}: option '{'.'.join(map(str, first['loc']))}': {first['msg']}") from None
+
+
+def _at_least(options: TrainOptions, least: float, *names: str) -> None:
+    """Raises `UsageError` for the first of these options that is too small."""
+    for name in names:
+        if getattr(options, name) < least:
+            raise UsageError(f"{name} is {getattr(options, name)}; it is at least {least:g}")

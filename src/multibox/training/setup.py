@@ -1,0 +1,181 @@
+"""Everything that comes before the first step: data, network, weights to start from, and what is said about them."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from multibox.boxes.coding import to_corners
+from multibox.boxes.overlap import pairwise_iou
+from multibox.data.augment import AugmentSpec
+from multibox.data.check import check_dataset, refuse_fatal
+from multibox.data.dataset import Dataset
+from multibox.data.open import open_dataset
+from multibox.errors import DataError, UsageError
+from multibox.images.prepare import letterbox_area
+from multibox.network.build import build_model
+from multibox.network.model import SSD
+from multibox.spec import ModelSpec
+from multibox.training.distillation import Teacher, check_teacher
+from multibox.training.options import TrainOptions
+from multibox.weights.source import load_weights
+from multibox.zoo import load_spec
+from multibox.zoo.models import load_model, spec_of
+from multibox.zoo.transfer import transfer
+
+log = logging.getLogger(__name__)
+
+_WEIGHT_FILES = (".safetensors", ".tflite", ".pth", ".pt", ".tar", ".ckpt", ".bin")
+_SHOWN_PROBLEMS = 10
+_POOR_COVERAGE = 0.8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setup:
+    """What a training works on."""
+
+    options: TrainOptions
+    train: Dataset
+    val: Dataset | None
+    network: SSD
+    teacher: Teacher | None
+
+
+def prepare_training(options: TrainOptions) -> Setup:
+    """Reads and checks everything, and says what there is. Raises `DataError`, `ModelError`, `UsageError`."""
+    if Path(options.model).suffix in _WEIGHT_FILES:
+        if options.weights:
+            raise UsageError(f"model '{options.model}' is a file with weights, and weights is given too; give one of them")
+        options = replace(options, weights=options.model)
+    train = _open(options, options.split)
+    val = _open(options, options.val_split) if options.validates else None
+    names, ids = train.names, train.ids
+    if val is not None and val.names != names:
+        raise DataError(f"the splits '{options.split}' and '{options.val_split}' of {options.data} differ in classes")
+    spec = _spec(options).with_names(names, ids)
+    _say_classes(train, val)
+    network = build_model(spec)
+    if options.weights:
+        _start_from(network, options.weights)
+    _say_coverage(train, network)
+    return Setup(options=options, train=train, val=val, network=network, teacher=_teacher(options, network))
+
+
+def augmentation(options: TrainOptions) -> AugmentSpec:
+    """What is drawn for each image."""
+    if not options.augment:
+        return AugmentSpec.none()
+    spec = AugmentSpec(
+        zoom_out_p=options.zoom_out,
+        zoom_out_max=options.zoom_out_max,
+        crop=options.crop,
+        crop_scale=(options.crop_min, 1.0),
+        flip_p=options.flip,
+    )
+    return spec if options.photometric else replace(spec, photometric=None)
+
+
+def coverage(dataset: Dataset, network: SSD) -> dict[str, tuple[float, int]]:
+    """By size, (share of the objects that some prior overlaps by an IoU of at least 0.5, number of objects).
+
+    Sizes are sides of the square of equal area, in pixels of the network's input, without augmentation.
+    """
+    sides, best = [np.zeros(0)], [np.zeros(0)]
+    priors = to_corners(network.priors)
+    for record in dataset.records:
+        boxes = _on_input(record.boxes[~record.crowd], record.width, record.height, network.spec)
+        if len(boxes):
+            unit = torch.from_numpy(boxes / np.float32([network.spec.input.width, network.spec.input.height] * 2))
+            best.append(pairwise_iou(unit, priors).amax(dim=1).numpy())
+            sides.append(np.sqrt((boxes[:, 2:] - boxes[:, :2]).prod(axis=1)))
+    side, covered = np.concatenate(sides), np.concatenate(best) >= 0.5
+    edges = (("under 16 px", 0, 16), ("16-32 px", 16, 32), ("32-96 px", 32, 96), ("over 96 px", 96, np.inf))
+    chosen = {name: (side >= low) & (side < high) for name, low, high in edges}
+    return {name: (float(covered[mask].mean()), int(mask.sum())) for name, mask in chosen.items() if mask.any()}
+
+
+def _open(options: TrainOptions, split: str) -> Dataset:
+    """One split, checked; problems that the reader took care of are said."""
+    dataset = open_dataset(options.data, split, names=options.names)
+    problems = check_dataset(dataset)
+    refuse_fatal(problems)
+    for problem in problems[:_SHOWN_PROBLEMS]:
+        log.warning("%s", problem)
+    if len(problems) > _SHOWN_PROBLEMS:
+        log.warning("and %d more such entries in split '%s'", len(problems) - _SHOWN_PROBLEMS, split)
+    return dataset
+
+
+def _spec(options: TrainOptions) -> ModelSpec:
+    """The sheet, or what the file with weights says of itself."""
+    if Path(options.model).suffix in _WEIGHT_FILES:
+        return spec_of(load_weights(options.model))
+    return load_spec(options.model)
+
+
+def _start_from(network: SSD, weights: str) -> None:
+    """Takes over what fits, and says what did."""
+    report = transfer(network, load_weights(weights))
+    log.info(
+        "weights from %s: %d tensors taken over, %d as initialised, %d unused; %d of %d classes known",
+        weights, len(report.loaded), len(report.reinitialised), len(report.unused), len(report.classes),
+        len(network.spec.labels.names),
+    )  # fmt: skip
+    if report.reinitialised:
+        log.info("as initialised: %s", _shorten(report.reinitialised))
+
+
+def _teacher(options: TrainOptions, network: SSD) -> Teacher | None:
+    """The teacher with the classes of the student, by name."""
+    if not options.teacher:
+        return None
+    teacher = load_model(options.teacher)
+    check_teacher(teacher, network)
+    return Teacher(teacher, options.teacher_weight)
+
+
+def _say_classes(train: Dataset, val: Dataset | None) -> None:
+    """Images and objects by class."""
+    for dataset in (train, val) if val else (train,):
+        counts = Counter(int(label) for record in dataset.records for label in record.labels)
+        empty = sum(not len(record.labels) for record in dataset.records)
+        shown = _shorten([f"{name} {counts[index]}" for index, name in enumerate(dataset.names)], 12)
+        log.info(
+            "%s: %d images (%d without objects), %d objects: %s",
+            dataset.split, len(dataset), empty, counts.total(), shown,
+        )  # fmt: skip
+
+
+def _say_coverage(train: Dataset, network: SSD) -> None:
+    """How well the priors fit the objects; a warning where many have no prior."""
+    shares = coverage(train, network)
+    log.info(
+        "priors: %d; objects with a prior of IoU >= 0.5: %s",
+        len(network.priors), ", ".join(f"{name} {share:.0%} of {count}" for name, (share, count) in shares.items()),
+    )  # fmt: skip
+    poor = [name for name, (share, count) in shares.items() if share < _POOR_COVERAGE]
+    if poor:
+        log.warning(
+            "few priors fit objects of %s: they will be found less well; a sheet with priors of their size mends it "
+            "(copy the sheet, change its [priors], and give its path as --model)",
+            " and ".join(poor),
+        )
+
+
+def _on_input(boxes: np.ndarray, width: int, height: int, spec: ModelSpec) -> np.ndarray:  # type: ignore[type-arg]
+    """Boxes in pixels of the photo -> boxes in pixels of the network's input."""
+    x, y, inner_width, inner_height = 0, 0, spec.input.width, spec.input.height
+    if spec.input.resize == "letterbox":
+        x, y, inner_width, inner_height = letterbox_area(width, height, spec.input)
+    scale = np.float32([inner_width / width, inner_height / height] * 2)
+    return np.asarray(boxes * scale + np.float32([x, y] * 2), np.float32)
+
+
+def _shorten(words: tuple[str, ...] | list[str], most: int = 6) -> str:
+    """The first few, and how many more."""
+    return ", ".join(words[:most]) + (f" and {len(words) - most} more" if len(words) > most else "")

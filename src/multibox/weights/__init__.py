@@ -1,0 +1,1 @@
+"""Tensors on disk: our self-describing checkpoints, and foreign ones through their importers."""

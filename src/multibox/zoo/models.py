@@ -1,0 +1,59 @@
+"""A weights file -> the network it belongs to, with its weights in place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from torch import Tensor
+
+from multibox.errors import ModelError
+from multibox.network.build import build_model
+from multibox.network.model import SSD
+from multibox.spec import ModelSpec
+from multibox.weights.source import Loaded, load_weights
+from multibox.zoo import load_spec
+
+_FILES = {".safetensors", ".pth", ".pt", ".tar", ".bin", ".ckpt", ".tflite", ".onnx"}
+"""Endings of files; other words that lead to no file are the names of models, whose tags are written after a dot."""
+
+
+def load_model(path: str | Path) -> SSD:
+    """The model of a weights file, ours or foreign (`weights.source`), on the CPU in evaluation mode.
+
+    Raises `ModelError` for a file that cannot be read, and for tensors that do not fit the spec, naming the first one.
+    """
+    path = Path(path)
+    if not path.exists() and path.suffix not in _FILES:
+        spec = load_spec(str(path))
+        where = f"fetch {spec.weights.url} and give that file" if spec.weights else "train it and give the file"
+        raise ModelError(f"model '{spec.name}' is a sheet without weights; {where}")
+    return assemble(load_weights(path), str(path))
+
+
+def spec_of(loaded: Loaded) -> ModelSpec:
+    """The spec that came with the weights, or that of the sheet they belong to."""
+    return loaded.spec if loaded.spec is not None else load_spec(str(loaded.sheet))
+
+
+def assemble(loaded: Loaded, where: str) -> SSD:
+    """Builds the model of `loaded` and puts every tensor in its place; `where` names the file in errors."""
+    model = build_model(spec_of(loaded))
+    problem = _mismatch(model.state_dict(), loaded.state)
+    if problem:
+        raise ModelError(f"{where}: does not fit the model '{model.spec.name}' ({problem})")
+    model.load_state_dict(loaded.state)
+    return model.eval()
+
+
+def _mismatch(own: dict[str, Tensor], given: dict[str, Tensor]) -> str | None:
+    """The first tensor that is missing, unknown or of another shape, and how many there are of the kind."""
+    missing = [key for key in own if key not in given]
+    unknown = [key for key in given if key not in own]
+    other = [key for key in own if key in given and own[key].shape != given[key].shape]
+    if missing:
+        return f"'{missing[0]}' is missing, {len(missing)} such"
+    if unknown:
+        return f"'{unknown[0]}' is unknown, {len(unknown)} such"
+    if other:
+        return f"'{other[0]}' is {list(given[other[0]].shape)}, not {list(own[other[0]].shape)}, {len(other)} such"
+    return None
