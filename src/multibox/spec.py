@@ -158,6 +158,8 @@ class MatchingSpec:
     best_prior: Literal["per_object", "bipartite", "none"] = "per_object"
     iou_eps: float = 0.0
     """Added to the denominator of IoU on fractional boxes."""
+    unit: Literal["fractions", "pixels"] = "fractions"
+    """In which IoU is computed; rounding then decides which of equal priors an object gets."""
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
@@ -251,6 +253,11 @@ class ModelSpec:
     def columns(self) -> int:
         """Columns of the logits: one per name, and one for the background where the model has it."""
         return len(self.labels.names) + int(self.background)
+
+    @property
+    def matching_size(self) -> tuple[int, int] | None:
+        """The input's height and width where matching compares pixels, else none (see `boxes.matching.match`)."""
+        return (self.input.height, self.input.width) if self.matching.unit == "pixels" else None
 
     def with_names(self, names: tuple[str, ...], ids: tuple[int, ...] = ()) -> ModelSpec:
         """The same model for other classes; facts that no longer hold (check, metrics, weights) are dropped."""

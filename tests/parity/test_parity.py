@@ -145,7 +145,7 @@ def _truth(meta: dict[str, Any], adapter: Adapter) -> tuple[Tensor, Tensor, Tens
 def _check_train(fixture: fixtures.Fixture, adapter: Adapter, model: SSD) -> None:
     meta = fixture.meta["train"]
     boxes, labels, valid = _truth(meta, adapter)
-    matches = match(boxes, valid, model.priors, model.spec.matching)
+    matches = match(boxes, valid, model.priors, model.spec.matching, model.spec.matching_size)
     order = adapter.prior_order(model)
     image, theirs = (matches[:, order] >= 0).nonzero(as_tuple=True)
     wanted = torch.from_numpy(fixture.arrays["pos_index"]).long()

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from bright import BrightEngine, picture, save
 from multibox import Detector
 from multibox.errors import DataError, UsageError
-from prediction.bright import BrightEngine, picture, save
 
 RED, GREEN = (64, 48, 320, 240, 255), (400, 100, 600, 400, 200)
 

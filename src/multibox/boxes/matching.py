@@ -12,11 +12,16 @@ from multibox.spec import MatchingSpec
 
 
 def match(
-    boxes: Float[Tensor, "n g 4"], valid: Bool[Tensor, "n g"], priors: Float[Tensor, "p 4"], spec: MatchingSpec
+    boxes: Float[Tensor, "n g 4"],
+    valid: Bool[Tensor, "n g"],
+    priors: Float[Tensor, "p 4"],
+    spec: MatchingSpec,
+    input_size: tuple[int, int] | None = None,
 ) -> Int[Tensor, "n p"]:
     """Index of the object that each prior learns, -1 for background.
 
-    `boxes` are x1, y1, x2, y2 and `priors` cx, cy, w, h in the same unit; objects with `valid` false are padding. A
+    `boxes` are x1, y1, x2, y2 and `priors` cx, cy, w, h in the same unit; with `input_size` (height, width) both are
+    fractions and are compared in pixels, which decides nothing but ties; objects with `valid` false are padding. A
     prior takes the object of highest IoU (the first of equals) where that passes `spec.iou`; then every object gets
     its best prior by `spec.best_prior`. Source: SSD paper, section 2.2; the rules as torchvision and Caffe apply them.
     """
@@ -24,7 +29,13 @@ def match(
     if g == 0:
         return torch.full((n, len(priors)), -1, dtype=torch.int64, device=boxes.device)
     # Padding can never win: every true IoU is at least 0.
-    iou = pairwise_iou(boxes, to_corners(priors), spec.iou_eps).masked_fill_(~valid[..., None], -1)
+    corners = to_corners(priors)
+    if input_size is not None:
+        # Many priors around a small object tie exactly; only the arithmetic of the codebase decides them as it does.
+        height, width = input_size
+        scale = boxes.new_tensor([width, height, width, height])
+        boxes, corners = boxes * scale, corners * scale
+    iou = pairwise_iou(boxes, corners, spec.iou_eps).masked_fill_(~valid[..., None], -1)
     best, index = iou.max(dim=1)
     passed = best >= spec.iou if spec.inclusive else best > spec.iou
     matches = torch.where(passed, index, -1)

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 _HEAD = 128  # candidates per group that are decided at once
-_PAIRS = 1 << 20  # pairs whose overlap is in memory at once
+_PAIRS = 1 << 17  # pairs whose overlap is computed at once: small enough for the cache
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,8 +51,7 @@ def best_first(scores: Float[Tensor, " m"], groups: Int[Tensor, " m"]) -> Int[Te
     """The order by group, then by descending score, then by index: one sort of both keys packed into an integer."""
     bits = (scores.float() + 0.0).view(torch.int32)  # + 0.0: -0.0 and 0.0 are equal scores
     ascending = bits ^ ((bits >> 31) & 0x7FFFFFFF)  # integers in the order of the floats, negative ones too
-    key = (groups.long() << 32) + (0x7FFFFFFF - ascending.long())
-    return key.sort(stable=True).indices
+    return ((groups << 32) - ascending).sort(stable=True).indices
 
 
 def suppress(boxes: Float[Tensor, "m 4"], groups: Int[Tensor, " m"], rule: SuppressionRule) -> Bool[Tensor, " m"]:
@@ -106,20 +105,21 @@ def _removals(
     rule: SuppressionRule,
 ) -> tuple[Int[Tensor, " e"], Int[Tensor, " e"]]:
     """Pairs (i, j) in which box i would remove box j: j over `rows`, i over the `count` boxes from `first` on."""
+    corners = boxes.T.contiguous()  # whole columns are gathered and computed on several times faster
     total = count.cumsum(0)
     if not len(total) or int(total[-1]) <= _PAIRS:
-        return _removals_at_once(boxes, rows, first, count, rule)
+        return _removals_at_once(corners, rows, first, count, rule)
     # A piece ends with the row that reaches the next multiple of _PAIRS.
     pieces = (total // _PAIRS).unique_consecutive(return_counts=True)[1].tolist()
     found = [
-        _removals_at_once(boxes, *piece, rule)
+        _removals_at_once(corners, *piece, rule)
         for piece in zip(rows.split(pieces), first.split(pieces), count.split(pieces), strict=True)
     ]
     return torch.cat([pair[0] for pair in found]), torch.cat([pair[1] for pair in found])
 
 
 def _removals_at_once(
-    boxes: Float[Tensor, "m 4"],
+    corners: Float[Tensor, "4 m"],
     rows: Int[Tensor, " r"],
     first: Int[Tensor, " r"],
     count: Int[Tensor, " r"],
@@ -128,21 +128,21 @@ def _removals_at_once(
     """`_removals` with all its pairs in memory."""
     later = rows.repeat_interleave(count)
     earlier = (first - (count.cumsum(0) - count)).repeat_interleave(count)
-    earlier += torch.arange(len(earlier), device=boxes.device)
-    hit = _removes(boxes, earlier, later, rule).nonzero()[:, 0]
-    return earlier[hit], later[hit]
+    earlier += torch.arange(len(earlier), device=rows.device)
+    hit = _removes(corners.index_select(1, earlier), corners.index_select(1, later), rule).nonzero()[:, 0]
+    return earlier.index_select(0, hit), later.index_select(0, hit)
 
 
-def _removes(
-    boxes: Float[Tensor, "m 4"], i: Int[Tensor, " k"], j: Int[Tensor, " k"], rule: SuppressionRule
-) -> Bool[Tensor, " k"]:
-    """Whether box i removes box j, pair by pair; never where the IoU is 0 / 0."""
-    corners = boxes.T.contiguous()  # rows of whole columns are gathered and computed on several times faster
-    a, b = corners.index_select(1, i), corners.index_select(1, j)
-    sides = torch.minimum(a[2:], b[2:]).sub_(torch.maximum(a[:2], b[:2]))
-    sides = (sides.add_(rule.margin) if rule.margin else sides).clamp_(min=0)
-    inter = sides[0].mul_(sides[1])
-    area = (corners[2] - corners[0] + rule.margin) * (corners[3] - corners[1] + rule.margin)
-    union = area.index_select(0, i).add_(area.index_select(0, j)).sub_(inter)
+def _removes(a: Float[Tensor, "4 k"], b: Float[Tensor, "4 k"], rule: SuppressionRule) -> Bool[Tensor, " k"]:
+    """Whether each box of `a` removes the box of `b` beside it; never where the IoU is 0 / 0."""
+    sides = _sides(torch.maximum(a[:2], b[:2]), torch.minimum(a[2:], b[2:]), rule.margin).clamp_(min=0)
+    inter = sides[0] * sides[1]
+    first, second = _sides(a[:2], a[2:], rule.margin), _sides(b[:2], b[2:], rule.margin)
+    union = (first[0] * first[1]).add_(second[0] * second[1]).sub_(inter)
     iou = inter.div_(union.add_(rule.eps) if rule.eps else union)
     return iou >= rule.iou if rule.inclusive else iou > rule.iou
+
+
+def _sides(low: Float[Tensor, "2 k"], high: Float[Tensor, "2 k"], margin: float) -> Float[Tensor, "2 k"]:
+    """Widths and heights."""
+    return (high - low).add_(margin) if margin else high - low

@@ -15,7 +15,7 @@ from multibox.boxes.nms import SuppressionRule, best_first, suppress
 from multibox.errors import UsageError
 from multibox.spec import ModelSpec, PostprocessSpec
 
-_CHUNK = 1 << 20  # logits looked at in one piece
+_CHUNK = 1 << 19  # logits looked at in one piece
 _SLACK = 1e-3  # in units of logits: far above rounding, so that the first look never drops what the threshold keeps
 
 
@@ -156,11 +156,10 @@ def _best(scores: Float[Tensor, " m"], groups: Int[Tensor, " m"], limit: int | N
     order = best_first(scores, groups)
     if limit is None or len(order) <= limit:
         return order
-    # Sorted by group, an element is beyond the limit if the one `limit` places before it is of the same group.
+    # Sorted by group, a candidate is beyond the limit if the one `limit` places before it is of the same group.
     ordered = groups[order]
-    within = torch.ones(len(order), dtype=torch.bool, device=order.device)
-    within[limit:] = ordered[limit:] != ordered[: len(order) - limit]
-    return order[within]
+    beyond = ordered[limit:] == ordered[: len(order) - limit]
+    return torch.cat([order[:limit], order[limit:][~beyond]])
 
 
 def _levels(image: Int[Tensor, " r"], prior: Int[Tensor, " r"], level_sizes: Sequence[int]) -> Int[Tensor, " r"]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def evaluate(
     given: Annotated[
         str | None,
-        typer.Argument(metavar="[MODEL]", help="A checkpoint (.safetensors) or an exported .onnx; none: 'default'."),
+        typer.Argument(metavar="MODEL", help="A checkpoint (.safetensors) or an exported .onnx; none: 'default'."),
     ] = None,
     *,
     data: Annotated[Path, typer.Option("--data", "-d", help="The dataset's folder, in VOC or COCO layout.")],

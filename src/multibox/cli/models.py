@@ -71,8 +71,8 @@ def info(
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_row("name", spec.name)
     for key, value in sheet.items():
-        if value not in (None, [], ""):
-            table.add_row(key, _words(value))
+        if words := _words(value) if value is not None else "":
+            table.add_row(key, words)
     _print(Console(), table)
 
 
@@ -93,14 +93,20 @@ def _summary(spec: ModelSpec) -> dict[str, Any]:
 
 
 def _words(value: object) -> str:
-    """A part of a sheet as a person reads it: `field value` pairs, lists joined by commas, what is empty left out."""
+    """A part of a sheet as a person reads it: `field value` pairs; lists of parts on lines of their own, at the end."""
     if isinstance(value, dict):
-        pairs = (f"{key} {_words(part)}" for key, part in value.items() if part not in (None, [], "", {}))
-        return ", ".join(pairs)
+        kept = {key: part for key, part in value.items() if part not in (None, [], "", {})}
+        pairs = ", ".join(f"{key} {_words(part)}" for key, part in kept.items() if not _has_parts(part))
+        blocks = [f"{key}:\n{_words(part)}" for key, part in kept.items() if _has_parts(part)]
+        return "\n".join(filter(None, [pairs, *blocks]))
     if isinstance(value, list):
-        rich = any(isinstance(part, dict) for part in value)
-        return ("\n" if rich else " ").join(_words(part) for part in value)
+        return ("\n" if _has_parts(value) else " ").join(_words(part) for part in value)
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _has_parts(value: object) -> bool:
+    """Whether this is a list of tables."""
+    return isinstance(value, list) and any(isinstance(part, dict) for part in value)
 
 
 def _number(value: int | None) -> str:

@@ -46,7 +46,7 @@ def multibox_loss(
     many negatives of highest loss; sigmoid models by focal loss over the foreground columns. Localisation is smooth L1
     with beta 1. Sources: SSD paper, section 2.2; Lin et al., Focal Loss (alpha 0.25, gamma 2); torchvision.
     """
-    matches = match(boxes, valid, priors, spec.matching)
+    matches = match(boxes, valid, priors, spec.matching, spec.matching_size)
     return matched_loss(predictions, matches, boxes, labels, priors, spec=spec, negative_ratio=negative_ratio)
 
 
