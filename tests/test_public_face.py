@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -66,7 +65,3 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="no attribute 'SSD'"):
         multibox.SSD  # noqa: B018
     assert isinstance(multibox.__version__, str)
-
-
-def test_names_survive_a_reload() -> None:
-    assert importlib.reload(multibox).load is multibox.load

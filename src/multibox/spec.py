@@ -68,7 +68,7 @@ class ExtraBlock:
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
 class ExtrasSpec:
-    """The levels after the backbone: convolutions with bias, with batch norm, or depthwise separable ones with batch norm."""
+    """The levels after the backbone: convolutions with bias, with batch norm, or separable ones with batch norm."""
 
     kind: Literal["conv", "conv_norm", "separable"]
     blocks: tuple[ExtraBlock, ...]
@@ -109,8 +109,8 @@ class HeadSpec:
 class PriorLevel:
     """Priors of one feature map: a list of `shapes` (w, h in pixels), or `min_size`, `max_size` and `ratios`.
 
-    By the rule a cell holds, in Caffe's order: the square of `min_size`, the square of sqrt(min_size * max_size), then per
-    ratio r the wide (w sqrt r, h / sqrt r) and the tall one. `step` is the distance of centres; none: input / map size.
+    By the rule a cell holds, in Caffe's order: the square of `min_size`, the square of sqrt(min_size * max_size), then
+    per ratio r the wide (w sqrt r, h / sqrt r) and the tall one. `step` is the distance of centres; none: input / map size.
     """
 
     min_size: float | None = None
@@ -124,7 +124,7 @@ class PriorLevel:
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
 class PriorsSpec:
-    """All priors; `truncate` cuts sizes to whole pixels, `clip` limits width and height or all of cx, cy, w, h to the input."""
+    """All priors; `truncate` cuts sizes to whole pixels, `clip` limits w and h, or all of cx, cy, w, h, to the input."""
 
     levels: tuple[PriorLevel, ...]
     offset: float = 0.5

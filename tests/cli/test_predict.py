@@ -65,7 +65,7 @@ def test_a_broken_picture_is_named_the_others_are_processed_and_the_code_is_3(ru
 
 def test_json_lines_are_all_that_is_on_stdout(run) -> None:
     save(Path("a.png"), red=RED)
-    code, out, err = run("a.png", "none.png", "--json", "--no-save", "--format", "none")
+    code, out, _ = run("a.png", "none.png", "--json", "--no-save", "--format", "none")
     assert code == 3
     found, broken = map(json.loads, out.splitlines())
     assert found["detections"][0]["name"] == "red" and found["width"] == 640

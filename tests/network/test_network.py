@@ -9,7 +9,7 @@ import torch
 
 from multibox.errors import ModelError
 from multibox.network.build import build_model
-from multibox.network.heads import flatten
+from multibox.network.layers import flatten
 from multibox.network.inference import Inference
 from multibox.network.normalize import Normalize
 from multibox.spec import BackboneSpec, HeadSpec, InputSpec, ModelSpec, PriorLevel, PriorsSpec

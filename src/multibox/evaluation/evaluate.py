@@ -35,13 +35,13 @@ def evaluate(
     where model and dataset have no class in common.
     """
     names = match_names(detector.names, dataset.names)
-    paths = [record.path for record in dataset.records]
+    records = sorted(dataset.records, key=lambda record: record.image_id)  # COCO's order, deciding between equal scores
     started = time.perf_counter()
-    predictions = detector.stream(paths, conf, batch=batch, keep_image=False)
-    found, problems = _collect(dataset.records, predictions, names.label_of, progress)
+    predictions = detector.stream([record.path for record in records], conf, batch=batch, keep_image=False)
+    found, problems = _collect(records, predictions, names.label_of, progress)
     seconds = time.perf_counter() - started
-    truths = truths_of(dataset.records)
-    sizes = [(record.width, record.height) for record in dataset.records]
+    truths = truths_of(records)
+    sizes = [(record.width, record.height) for record in records]
     coco = coco_scores(truths, found, sizes, len(dataset.names))
     voc = voc_scores(truths, found, len(dataset.names), inclusive=dataset.layout == "voc")
     rows = _class_rows(dataset.names, truths, found, coco, voc)
@@ -50,7 +50,7 @@ def evaluate(
         engine=detector.engine.name,
         dataset=str(dataset.root),
         split=dataset.split,
-        images=len(dataset.records),
+        images=len(records),
         objects=sum(row.objects for row in rows),
         seconds=seconds,
         metrics=coco.metrics | voc.metrics,
@@ -60,13 +60,13 @@ def evaluate(
         problems=tuple(problems),
         precision=coco.precision,
         found=found,
-        image_ids=tuple(record.image_id for record in dataset.records),
+        image_ids=tuple(record.image_id for record in records),
         category_ids=dataset.ids,
     )
 
 
 def _collect(
-    records: tuple[Record, ...],
+    records: Sequence[Record],
     predictions: Iterable[Prediction],
     label_of: Ints,
     progress: Progress | None,

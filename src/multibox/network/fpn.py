@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from multibox.network.same_conv import same_conv
+from multibox.network.layers import conv3x3
 from multibox.spec import FpnSpec
 
 _INITIAL_STD = 0.03
@@ -19,7 +18,8 @@ _INITIAL_STD = 0.03
 class FPN(nn.Module):
     """Lateral 1x1 convolutions, a top-down sum, a 3x3 convolution (batch norm, ReLU6) per sum, then stride-2 levels.
 
-    With `spec.smooth_last` the coarsest lateral map is convolved too (MindCV); without it, it is handed on as it is
+    Each sum takes in the coarser level's sum or, with `spec.carry` "smoothed", what its 3x3 made of it. With
+    `spec.smooth_last` the coarsest lateral map is convolved too (MindCV); without it, it is handed on as it is
     and is itself the source of the first extra level (TensorFlow). Source: object_detection,
     `fpn_top_down_feature_maps` and `SSDMobileNetV2FpnKerasFeatureExtractor`; MindCV `examples/det/ssd`.
     """
@@ -27,6 +27,7 @@ class FPN(nn.Module):
     def __init__(
         self, spec: FpnSpec, in_channels: Sequence[int], norm_eps: float = 1e-3, norm_momentum: float = 0.03
     ) -> None:
+        """`in_channels` are those of the taps, fine to coarse; `channels` afterwards those of all maps."""
         super().__init__()
         self.upsample = upsample_nearest if spec.upsample == "nearest" else upsample_bilinear
         self.carry = spec.carry
@@ -34,7 +35,7 @@ class FPN(nn.Module):
         smoothed = len(in_channels) if spec.smooth_last else len(in_channels) - 1
 
         def block(stride: int) -> nn.Module:
-            conv = same_conv(width, width, stride=stride, separable=spec.separable, bias=False)
+            conv = conv3x3(width, width, stride=stride, separable=spec.separable, bias=False)
             return nn.Sequential(conv, nn.BatchNorm2d(width, norm_eps, norm_momentum), nn.ReLU6(inplace=True))
 
         self.laterals = nn.ModuleList(nn.Conv2d(channels, width, 1) for channels in in_channels)
@@ -46,7 +47,8 @@ class FPN(nn.Module):
     def forward(self, taps: Sequence[Float[Tensor, "n _ _ _"]]) -> list[Float[Tensor, "n c _ _"]]:
         """Taps from fine to coarse -> maps from fine to coarse, `extra_levels` more of them."""
         laterals = [lateral(tap) for lateral, tap in zip(self.laterals, taps, strict=True)]
-        carried, maps = None, []
+        carried: Tensor | None = None
+        maps: list[Tensor] = []
         for level in range(len(laterals) - 1, -1, -1):
             total = laterals[level]
             if carried is not None:
@@ -80,4 +82,4 @@ def _initialise(module: nn.Module) -> None:
     if isinstance(module, nn.Conv2d):
         nn.init.trunc_normal_(module.weight, std=_INITIAL_STD, a=-2 * _INITIAL_STD, b=2 * _INITIAL_STD)
         if module.bias is not None:
-            torch.nn.init.zeros_(module.bias)
+            nn.init.zeros_(module.bias)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from multibox.network.layers import conv_norm, init_normal, init_xavier
+from multibox.network.layers import conv_norm, flatten, init_normal, init_xavier, set_probability
 from multibox.network.shared_head import SharedHead
 from multibox.spec import HeadSpec
 
@@ -68,18 +67,6 @@ def make_head(
     if spec.kind == "shared":
         return SharedHead(spec, channels, shapes_per_cell, columns, norm_eps, norm_momentum)
     return LevelHead(spec, channels, shapes_per_cell, columns, norm_eps, norm_momentum)
-
-
-def flatten(x: Float[Tensor, "n c h w"], numbers: int) -> Float[Tensor, "n p numbers"]:
-    """A predictor's map, shape-major in its channels -> one row of `numbers` per prior."""
-    return x.permute(0, 2, 3, 1).reshape(x.shape[0], -1, numbers)
-
-
-def set_probability(predictor: nn.Module, probability: float) -> None:
-    """Sets the bias of the last convolution so that a sigmoid of it starts at `probability` (RetinaNet paper, 4.1)."""
-    last = [layer for layer in predictor.modules() if isinstance(layer, nn.Conv2d)][-1]
-    assert last.bias is not None
-    nn.init.constant_(last.bias, -math.log((1.0 - probability) / probability))
 
 
 def _separable(inputs: int, outputs: int, eps: float, momentum: float) -> nn.Sequential:

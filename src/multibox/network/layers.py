@@ -1,11 +1,13 @@
-"""Small convolution blocks that extras and heads are made of."""
+"""Small blocks that extras, pyramid and heads are made of."""
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
+from jaxtyping import Float
 from timm.layers import create_conv2d
-from torch import nn
+from torch import Tensor, nn
 
 Padding = Literal["torch", "same"]
 
@@ -41,6 +43,29 @@ def conv_norm(
         nn.BatchNorm2d(outputs, eps=eps, momentum=momentum),
         nn.ReLU6(inplace=True),
     )
+
+
+def conv3x3(inputs: int, outputs: int, *, stride: int = 1, separable: bool, bias: bool) -> nn.Module:
+    """A 3x3 convolution with TensorFlow's padding (`10 -> 5` pads 0 and 1); `separable`: a depthwise one, then a 1x1,
+    of which only the 1x1 has the bias, with nothing between them.
+    """
+    groups, middle = (inputs, inputs) if separable else (1, outputs)
+    spatial: nn.Module = create_conv2d(
+        inputs, middle, 3, stride=stride, padding="same", groups=groups, bias=bias and not separable
+    )
+    return nn.Sequential(spatial, nn.Conv2d(inputs, outputs, 1, bias=bias)) if separable else spatial
+
+
+def flatten(x: Float[Tensor, "n c h w"], numbers: int) -> Float[Tensor, "n p numbers"]:
+    """A predictor's map, shape-major in its channels -> one row of `numbers` per prior."""
+    return x.permute(0, 2, 3, 1).reshape(x.shape[0], -1, numbers)
+
+
+def set_probability(predictor: nn.Module, probability: float) -> None:
+    """Sets the bias of the last convolution so that a sigmoid of it starts at `probability` (RetinaNet paper, 4.1)."""
+    last = [layer for layer in predictor.modules() if isinstance(layer, nn.Conv2d)][-1]
+    assert last.bias is not None
+    nn.init.constant_(last.bias, -math.log((1.0 - probability) / probability))
 
 
 def init_normal(module: nn.Module, std: float = 0.03) -> None:

@@ -1,4 +1,4 @@
-"""MobileNetV1 of any width as a backbone: a strided 3x3, then 13 depthwise separable blocks, each tappable by its number."""
+"""MobileNetV1 of any width as a backbone: a strided 3x3, then 13 depthwise separable blocks, tapped by number."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ _BLOCKS = ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), *((512, 1)
 
 
 class MobileNetV1(nn.Module):
-    """Cut after its last tap; `channels` lists those of the taps. Raises `ModelError` for a tap that is no block's number."""
+    """`channels` lists those of the taps, finest first; blocks after the last tap are left out."""
 
     def __init__(self, spec: BackboneSpec) -> None:
+        """Raises `ModelError` for a tap that is no block's number."""
         super().__init__()
         known = [str(number) for number in range(1, len(_BLOCKS) + 1)]
         if not spec.taps or any(tap not in known for tap in spec.taps):
@@ -26,8 +27,16 @@ class MobileNetV1(nn.Module):
         widths = [int(channels * spec.width) for channels in (_STEM, *(channels for channels, _ in _BLOCKS))]
 
         def layer(inputs: int, outputs: int, kernel: int, stride: int, groups: int) -> nn.Module:
-            options = {"eps": spec.norm_eps, "momentum": spec.norm_momentum}
-            return conv_norm(inputs, outputs, kernel, stride=stride, padding=spec.padding, groups=groups, **options)
+            return conv_norm(
+                inputs,
+                outputs,
+                kernel,
+                stride=stride,
+                padding=spec.padding,
+                groups=groups,
+                eps=spec.norm_eps,
+                momentum=spec.norm_momentum,
+            )
 
         self.stem = layer(3, widths[0], 3, 2, 1)
         self.blocks = nn.ModuleList(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -12,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from multibox.errors import ModelError
-from multibox.network.same_conv import same_conv
+from multibox.network.layers import conv3x3, flatten, init_normal, set_probability
 from multibox.spec import HeadSpec
 
 _INITIAL_STD = 0.01
@@ -20,7 +19,7 @@ _INITIAL_STD = 0.01
 
 
 class SharedOutput(NamedTuple):
-    """What the head gives: logits [n, p, columns] and offsets [n, p, 4] (dx, dy, dw, dh), priors in level, y, x, shape order."""
+    """What the head gives: raw logits, and offsets dx, dy, dw, dh; priors in the order level, y, x, shape."""
 
     logits: Float[Tensor, "n p columns"]
     offsets: Float[Tensor, "n p 4"]
@@ -34,10 +33,11 @@ class Tower(nn.Module):
     """
 
     def __init__(self, spec: HeadSpec, channels: int, levels: int, norm_eps: float, norm_momentum: float) -> None:
+        """`channels` go in, `spec.tower_channels` come out; `levels` sets of batch norms are made."""
         super().__init__()
         width = spec.tower_channels
         self.convs = nn.ModuleList(
-            same_conv(channels if i == 0 else width, width, separable=spec.separable_tower, bias=False)
+            conv3x3(channels if i == 0 else width, width, separable=spec.separable_tower, bias=False)
             for i in range(spec.tower_depth)
         )
         self.norms = nn.ModuleList(
@@ -73,6 +73,7 @@ class SharedHead(nn.Module):
         norm_eps: float = 1e-3,
         norm_momentum: float = 0.03,
     ) -> None:
+        """`channels` and `shapes_per_cell` have one number per level; `columns` are those of the logits."""
         super().__init__()
         if len(set(channels)) != 1 or len(set(shapes_per_cell)) != 1:
             raise ModelError(
@@ -84,30 +85,16 @@ class SharedHead(nn.Module):
         self.columns = columns
         self.class_tower = Tower(spec, channels[0], levels, norm_eps, norm_momentum)
         self.box_tower = None if spec.shared_tower else Tower(spec, channels[0], levels, norm_eps, norm_momentum)
-        self.class_predictor = same_conv(width, shapes * columns, separable=spec.separable_tower, bias=True)
-        self.box_predictor = same_conv(width, shapes * 4, separable=spec.separable_tower, bias=True)
-        self._initialise(spec.prior_probability)
+        self.class_predictor = conv3x3(width, shapes * columns, separable=spec.separable_tower, bias=True)
+        self.box_predictor = conv3x3(width, shapes * 4, separable=spec.separable_tower, bias=True)
+        init_normal(self, _INITIAL_STD)
+        if spec.prior_probability is not None:
+            set_probability(self.class_predictor, spec.prior_probability)
 
     def forward(self, maps: Sequence[Float[Tensor, "n _ _ _"]]) -> SharedOutput:
         """Maps from fine to coarse -> logits and offsets of all their priors."""
         class_maps = self.class_tower(maps)
         box_maps = class_maps if self.box_tower is None else self.box_tower(maps)
-        logits = [_as_rows(self.class_predictor(level), self.columns) for level in class_maps]
-        offsets = [_as_rows(self.box_predictor(level), 4) for level in box_maps]
+        logits = [flatten(self.class_predictor(level), self.columns) for level in class_maps]
+        offsets = [flatten(self.box_predictor(level), 4) for level in box_maps]
         return SharedOutput(torch.cat(logits, dim=1), torch.cat(offsets, dim=1))
-
-    def _initialise(self, prior_probability: float | None) -> None:
-        """A normal for weights, zero for biases but the class predictor's, which starts at the prior probability."""
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.normal_(module.weight, std=_INITIAL_STD)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
-        if prior_probability is not None:
-            last = self.class_predictor[-1] if isinstance(self.class_predictor, nn.Sequential) else self.class_predictor
-            nn.init.constant_(last.bias, -math.log((1 - prior_probability) / prior_probability))  # type: ignore[arg-type]
-
-
-def _as_rows(level: Float[Tensor, "n _ _ _"], columns: int) -> Float[Tensor, "n p columns"]:
-    """A predictor's map, its channels being shape by shape -> one row per prior, ordered y, x, shape."""
-    return level.permute(0, 2, 3, 1).reshape(level.shape[0], -1, columns)

@@ -1,4 +1,4 @@
-"""Reads FlatBuffers and FlexBuffers by field number, with every offset checked: the two encodings inside a .tflite file.
+"""Reads FlatBuffers and FlexBuffers, the two encodings inside a .tflite file, with every offset checked.
 
 Sources: the FlatBuffers internals page (tables, vtables, vectors) and the FlexBuffers page (typed, width-packed values)
 of the FlatBuffers documentation. Only reading, and only what a TensorFlow Lite model uses.
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from multibox.errors import ModelError
 
-FlexValue: TypeAlias = "None | bool | int | float | str | list[FlexValue] | dict[str, FlexValue]"
+FlexValue: TypeAlias = "bool | int | float | str | list[FlexValue] | dict[str, FlexValue] | None"
 
 _WIDTH_OF_KIND = {"b": 1, "B": 1, "h": 2, "H": 2, "i": 4, "I": 4, "q": 8, "Q": 8, "f": 4, "d": 8}
 _SIGNED, _UNSIGNED, _FLOATS = {1: "b", 2: "h", 4: "i", 8: "q"}, {1: "B", 2: "H", 4: "I", 8: "Q"}, {4: "f", 8: "d"}

@@ -75,7 +75,7 @@ def recognise(graph: Graph) -> str:
 
 
 def read_priors(graph: Graph) -> NDArray[np.float32]:
-    """The priors stored in a detector's file: [p, 4] as cx, cy, w, h in fractions of the input; uint8 files round them."""
+    """The priors in a detector's file: [p, 4] as cx, cy, w, h in fractions of the input; uint8 files round them."""
     return graph.constant(graph.operators[-1].inputs[2])[:, _XY_FIRST]
 
 
@@ -126,7 +126,7 @@ def _place(state: dict[str, Tensor], slot: Slot, weight: Tensor, bias: Tensor) -
         raise ModelError(f"the convolution for '{slot.conv}' has a bias, for which the network has no place")
 
 
-def _factor(key: str, known: Float[Tensor, "out *kernel"], weight: Float[Tensor, "_ *_"]) -> Float[Tensor, " out"]:
+def _factor(key: str, known: Float[Tensor, "out ..."], weight: Float[Tensor, "_ ..."]) -> Float[Tensor, " out"]:
     """By what each channel of `known` must be multiplied to give `weight` (least squares). Raises where nothing does.
 
     Quantisation per channel commutes with a factor per channel, so that the rest is rounding of float32 alone.
@@ -159,6 +159,6 @@ def _identity_norm(key: str, factor: Float[Tensor, " c"], bias: Float[Tensor, " 
     }
 
 
-def _reorder(rows: Float[Tensor, "out *kernel"]) -> Float[Tensor, "out *kernel"]:
+def _reorder(rows: Float[Tensor, "out ..."]) -> Float[Tensor, "out ..."]:
     """Rows dy, dx, dh, dw of every shape -> dx, dy, dw, dh."""
-    return rows.unflatten(0, (-1, 4))[:, list(_XY_FIRST)].flatten(0, 1).contiguous()
+    return rows.reshape(-1, 4, *rows.shape[1:])[:, list(_XY_FIRST)].reshape(rows.shape)

@@ -37,7 +37,7 @@ _OPTIONS = {"conv": (3, 4), "depthwise": (4, 5)}
 
 @dataclass(frozen=True)
 class Value:
-    """One tensor of the graph: a constant (dequantised, float32 where it was quantised) or, with `constant` None, a map."""
+    """One tensor of the graph: a constant, dequantised where it was quantised, or a map (`constant` is None)."""
 
     name: str
     shape: tuple[int, ...]
@@ -135,7 +135,7 @@ def _range(dtype: np.dtype[np.generic], scale: float, zero: float) -> tuple[floa
     """What numbers an integer tensor of this scale and zero point can express."""
     if dtype.kind not in "iu":
         return None
-    limits = np.iinfo(dtype.type)
+    limits = np.iinfo(dtype.str)
     return (float(limits.min) - zero) * scale, (float(limits.max) - zero) * scale
 
 

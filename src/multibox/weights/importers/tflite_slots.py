@@ -1,4 +1,4 @@
-"""Where the convolutions of TensorFlow's two SSD detectors go: our keys, in the order of the operators in their files."""
+"""Where the convolutions of TensorFlow's two SSD detectors go: our keys, in the order of their files' operators."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _V1_BLOCKS = 13
 
 
 class Slot(NamedTuple):
-    """Our keys of one convolution and of its norm, whether ReLU6 follows, and whether the convolution has a bias itself."""
+    """Our keys of one convolution and its norm, whether ReLU6 follows, whether the convolution itself has a bias."""
 
     conv: str
     norm: str | None
@@ -26,7 +26,7 @@ class Slot(NamedTuple):
 
 
 def fpnlite_slots() -> Iterator[Slot]:
-    """MobileNetV2 with the laterals where they branch off, pyramid, tower depth by depth and level by level, predictors."""
+    """MobileNetV2 with the laterals where they branch off, pyramid, tower (by depth, then level), predictors."""
     net = "backbone.net"
     yield Slot(f"{net}.conv_stem", f"{net}.bn1", True)
     for stage, repeats in enumerate(_V2_REPEATS):
@@ -72,6 +72,6 @@ def _v2_block(key: str, *, expands: bool) -> Iterator[Slot]:
 
 
 def _separable(conv: str, norm: str | None) -> Iterator[Slot]:
-    """A depthwise convolution with nothing after it, then the pointwise one with norm and ReLU6, or with a bias alone."""
+    """A depthwise convolution with nothing after it, then a pointwise one with norm and ReLU6, or a bias alone."""
     yield Slot(f"{conv}.0", None, False)
     yield Slot(f"{conv}.1", norm, norm is not None, biased=norm is None)
