@@ -35,11 +35,11 @@ class InputSpec:
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
 class BackboneSpec:
-    """The trunk. `name` is `vgg16_atrous`, `mobilenet_v1`, `torchvision/NAME` or `timm/NAME`; `taps` are the maps handed on.
+    """The trunk: `vgg16_atrous`, `mobilenet_v1`, `torchvision/NAME` or `timm/NAME`; `taps` are the maps handed on.
 
-    Taps of a timm backbone are indexes of its `feature_info`; `head` there means the final 1x1 `conv_head` map. Taps of
-    a torchvision mobilenet are `INDEX` (a block's output) or `INDEX.expand` (its expansion). Those of `vgg16_atrous` are
-    `conv4_3` and `fc7`, those of `mobilenet_v1` the numbers of its separable blocks, 1 to 13.
+    Taps of a timm backbone are indexes of its `feature_info`; `head` there means the final 1x1 `conv_head` map. Those
+    of a torchvision mobilenet are `INDEX` (a block's output) or `INDEX.expand` (its expansion), those of `vgg16_atrous`
+    are `conv4_3` and `fc7`, those of `mobilenet_v1` the numbers of its separable blocks, 1 to 13.
     """
 
     name: str
@@ -110,7 +110,8 @@ class PriorLevel:
     """Priors of one feature map: a list of `shapes` (w, h in pixels), or `min_size`, `max_size` and `ratios`.
 
     By the rule a cell holds, in Caffe's order: the square of `min_size`, the square of sqrt(min_size * max_size), then
-    per ratio r the wide (w sqrt r, h / sqrt r) and the tall one. `step` is the distance of centres; none: input / map size.
+    per ratio r the wide (w sqrt r, h / sqrt r) and the tall one. `step` is the distance of centres; none: input / map
+    size.
     """
 
     min_size: float | None = None
@@ -124,7 +125,7 @@ class PriorLevel:
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
 class PriorsSpec:
-    """All priors; `truncate` cuts sizes to whole pixels, `clip` limits w and h, or all of cx, cy, w, h, to the input."""
+    """All priors; `truncate` cuts sizes to whole pixels, `clip` limits w, h or all of cx, cy, w, h to the input."""
 
     levels: tuple[PriorLevel, ...]
     offset: float = 0.5

@@ -22,7 +22,8 @@ def run(*words: str) -> int:
 
 @pytest.mark.parametrize("words", [["--help"], ["predict", "--help"], ["evaluate", "-h"], ["version"]])
 def test_help_loads_nothing_heavy(words):
-    heavy = ("torch", "pydantic", "supervision", "numpy", "cv2", "openvino", "onnxruntime", "hotcoco", "matplotlib")
+    heavy = ["torch", "supervision", "numpy", "cv2", "openvino", "onnxruntime", "hotcoco", "matplotlib"]
+    heavy += ["pydantic"] if words == ["--help"] else []  # typer itself takes it for a verb's options
     code = (
         "import sys\nfrom multibox.cli import main\n"
         f"try: main({words})\n"

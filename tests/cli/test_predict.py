@@ -15,6 +15,7 @@ from PIL import Image
 from bright import BrightEngine, picture, save
 from multibox import Detector
 from multibox.cli import main
+from multibox.errors import ModelError
 from multibox.results.video import VideoFile
 
 RED, GREEN = (64, 48, 320, 240, 255), (400, 100, 600, 400, 200)
@@ -147,3 +148,18 @@ def test_the_help_imports_neither_torch_nor_supervision() -> None:
     done = subprocess.run([sys.executable, "-c", code + check], capture_output=True, text=True, env=dict(os.environ))
     assert "LOADED []" in done.stdout
     assert "--vid-stride" in done.stdout
+
+
+def test_the_detector_in_the_box_finds_the_person_in_the_installed_photograph(tmp_path: Path) -> None:
+    from multibox import zoo
+
+    try:
+        zoo.builtin_detector()
+    except ModelError as error:
+        pytest.skip(str(error))
+    words = [sys.executable, "-m", "multibox", "predict", "--json", "--project", str(tmp_path)]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    surest = json.loads(done.stdout)["detections"][0]
+    assert surest["name"] == "person" and surest["score"] > 0.5
+    assert surest["box"]["y1"] < 100 and surest["box"]["y2"] > 550
+    assert (tmp_path / "predict" / "grace_hopper.jpg").is_file()

@@ -55,9 +55,7 @@ def test_a_dataset_without_objects_is_unmeasured():
 
 
 def test_ap_of_a_class_is_its_own_and_the_mean_leaves_out_classes_without_objects():
-    scores = coco_scores(
-        truths([BOX, BOX], labels=[0, 2]), found([BOX, SMALL], [0.9, 0.8], labels=[0, 2]), SIZES, 3
-    )
+    scores = coco_scores(truths([BOX, BOX], labels=[0, 2]), found([BOX, SMALL], [0.9, 0.8], labels=[0, 2]), SIZES, 3)
     np.testing.assert_allclose(scores.ap50, [1.0, -1.0, 0.0])
     assert scores.metrics["AP50"] == pytest.approx(0.5)
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bright import BrightEngine, save
 
+from bright import BrightEngine, save
 from multibox.data.dataset import Dataset, Record
 from multibox.errors import DataError, MultiboxError
 from multibox.evaluation.evaluate import evaluate

@@ -1,4 +1,4 @@
-"""TensorFlow's two published detectors, imported, reach on real photos the COCO numbers measured in TensorFlow's terms."""
+"""TensorFlow's two published detectors, once imported, reach on real photos the COCO numbers known of them."""
 
 import json
 from pathlib import Path

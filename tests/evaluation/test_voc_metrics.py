@@ -138,7 +138,9 @@ def read_samples(truth_folder: Path, found_folder: Path, sides: bool) -> tuple[T
         for image, file in enumerate(sorted(folder.glob("*.txt"))):
             for words in map(str.split, file.read_text().splitlines()):
                 if words:
-                    rows[is_found].append((image, words[0], [float(w) for w in words[1 + is_found : 5 + is_found]], words))
+                    rows[is_found].append(
+                        (image, words[0], [float(w) for w in words[1 + is_found : 5 + is_found]], words)
+                    )
     names = sorted({row[1] for row in rows[False]})
     for group in rows.values():
         group[:] = [row for row in group if row[1] in names]

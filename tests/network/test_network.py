@@ -9,8 +9,8 @@ import torch
 
 from multibox.errors import ModelError
 from multibox.network.build import build_model
-from multibox.network.layers import flatten
 from multibox.network.inference import Inference
+from multibox.network.layers import flatten
 from multibox.network.normalize import Normalize
 from multibox.spec import BackboneSpec, HeadSpec, InputSpec, ModelSpec, PriorLevel, PriorsSpec
 from multibox.zoo import list_models, load_spec

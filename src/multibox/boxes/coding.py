@@ -21,9 +21,7 @@ def to_centers(boxes: Float[Tensor, "*n 4"]) -> Float[Tensor, "*n 4"]:
     return torch.cat([(low + high) * 0.5, high - low], dim=-1)
 
 
-def encode(
-    boxes: Float[Tensor, "*n p 4"], priors: Float[Tensor, "p 4"], coder: CoderSpec
-) -> Float[Tensor, "*n p 4"]:
+def encode(boxes: Float[Tensor, "*n p 4"], priors: Float[Tensor, "p 4"], coder: CoderSpec) -> Float[Tensor, "*n p 4"]:
     """Offsets dx, dy, dw, dh of boxes x1, y1, x2, y2 from the priors cx, cy, w, h beside them (SSD paper, eq. 2).
 
     Boxes and priors share a unit and boxes have positive sides. `decode(encode(b)) == b` as long as the sides stay
@@ -35,9 +33,7 @@ def encode(
     return torch.cat([centers, sides], dim=-1)
 
 
-def decode(
-    offsets: Float[Tensor, "*n p 4"], priors: Float[Tensor, "p 4"], coder: CoderSpec
-) -> Float[Tensor, "*n p 4"]:
+def decode(offsets: Float[Tensor, "*n p 4"], priors: Float[Tensor, "p 4"], coder: CoderSpec) -> Float[Tensor, "*n p 4"]:
     """Boxes x1, y1, x2, y2, not clipped, from offsets and the priors cx, cy, w, h beside them; inverse of `encode`."""
     sizes = priors[:, 2:]
     centers = offsets[..., :2] * coder.center_variance * sizes + priors[:, :2]

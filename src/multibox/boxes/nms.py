@@ -25,6 +25,7 @@ class SuppressionRule:
     margin: float = 0.0
 
 
+@torch.no_grad()
 def nms(
     boxes: Float[Tensor, "m 4"],
     scores: Float[Tensor, " m"],
@@ -60,26 +61,33 @@ def suppress(boxes: Float[Tensor, "m 4"], groups: Int[Tensor, " m"], rule: Suppr
     The first candidates of every group are decided among themselves, then remove what they overlap of the rest, and
     so on: a crowded group costs kept times candidates, not candidates squared, and memory stays bounded.
     """
+    size, rank = _ranks(groups)
+    if not len(size) or int(size.max()) <= _HEAD:
+        return _decide(boxes, rank, rule)
     keep = torch.zeros(len(boxes), dtype=torch.bool, device=boxes.device)
     left = torch.arange(len(boxes), device=boxes.device)
     while len(left):
-        size = groups[left].unique_consecutive(return_counts=True)[1]
-        start = (size.cumsum(0) - size).repeat_interleave(size)
-        rank = torch.arange(len(left), device=boxes.device) - start
-        if int(size.max()) <= _HEAD:
-            keep[left] = _decide(boxes[left], rank, rule)
-            break
+        size, rank = _ranks(groups[left])
         in_head = rank < _HEAD
         head, tail = left[in_head], left[~in_head]
         keep[head] = _decide(boxes[head], rank[in_head], rule)
         kept = head[keep[head]]
         # Behind the kept ones stands the tail; those of one group are a run that begins after the groups before it.
-        before = torch.nn.functional.pad(keep[left].cumsum(0), (1, 0))
-        first, end = before[start[~in_head]], before[:-1][~in_head]
+        per_group = torch.segment_reduce(keep[left].float(), "sum", lengths=size).long()
+        number = (size - _HEAD).clamp_(min=0)
+        count = per_group.repeat_interleave(number)
+        first = (per_group.cumsum(0) - per_group).repeat_interleave(number)
         rows = torch.arange(len(kept), len(kept) + len(tail), device=boxes.device)
-        removed = _removals(boxes[torch.cat([kept, tail])], rows, first, end - first, rule)[1] - len(kept)
+        removed = _removals(boxes[torch.cat([kept, tail])], rows, first, count, rule)[1] - len(kept)
         left = tail[torch.ones_like(tail, dtype=torch.bool).index_fill_(0, removed, False)]
     return keep
+
+
+def _ranks(groups: Int[Tensor, " m"]) -> tuple[Int[Tensor, " g"], Int[Tensor, " m"]]:
+    """Sizes of the runs of equal groups, and the place of each element in its run."""
+    size = groups.unique_consecutive(return_counts=True)[1]
+    start = (size.cumsum(0) - size).repeat_interleave(size)
+    return size, torch.arange(len(groups), device=groups.device).sub_(start)
 
 
 def _decide(boxes: Float[Tensor, "m 4"], rank: Int[Tensor, " m"], rule: SuppressionRule) -> Bool[Tensor, " m"]:
@@ -90,7 +98,7 @@ def _decide(boxes: Float[Tensor, "m 4"], rank: Int[Tensor, " m"], rule: Suppress
     # A box stays unless a box that stays removes it. Every round settles one more link of each chain of removals, so
     # the only fixed point, the greedy result, is reached after as many rounds as the longest chain has links.
     while len(later):
-        after = torch.ones_like(keep).index_fill_(0, later[keep[earlier]], False)
+        after = torch.ones_like(keep).index_fill_(0, later.masked_select(keep.index_select(0, earlier)), False)
         if torch.equal(after, keep):
             break
         keep = after

@@ -16,6 +16,7 @@ from multibox.errors import UsageError
 from multibox.spec import ModelSpec, PostprocessSpec
 
 _CHUNK = 1 << 19  # logits looked at in one piece
+_AHEAD = 4  # times max_detections candidates of an image are tried before all of them are
 _SLACK = 1e-3  # in units of logits: far above rounding, so that the first look never drops what the threshold keeps
 
 
@@ -39,6 +40,7 @@ class _Candidates(NamedTuple):
         return _Candidates(*(part.index_select(0, index) for part in self))
 
 
+@torch.no_grad()
 def detect(
     logits: Float[Tensor, "n p columns"],
     offsets: Float[Tensor, "n p 4"],
@@ -62,6 +64,7 @@ def detect(
     return _finish(found, boxes, n, scores.shape[1], spec.postprocess, (spec.input.height, spec.input.width))
 
 
+@torch.no_grad()
 def postprocess(
     boxes: Float[Tensor, "n p 4"],
     scores: Float[Tensor, "n p c"],
@@ -87,7 +90,7 @@ def postprocess(
 def _promising(logits: Float[Tensor, "r columns"], spec: ModelSpec) -> Bool[Tensor, " r"]:
     """Which rows may hold a score above the threshold: never wrong about the others, and without any exponential.
 
-    With softmax a score is at most 1 / (1 + exp(background - logit)), so it needs logit - background > logit(threshold).
+    A softmax score is at most 1 / (1 + exp(background - logit)), so it needs logit - background > logit(threshold).
     """
     threshold = spec.postprocess.score_threshold
     if not 0 < threshold < 1 or (spec.activation == "softmax" and not spec.background):
@@ -112,15 +115,14 @@ def _candidates(
     spec: PostprocessSpec,
     level_sizes: Sequence[int],
 ) -> _Candidates:
-    """The pairs above the threshold within the top-k of their scope, best first per group, then by prior."""
+    """The pairs above the threshold, within the top-k where its scope is the level or the image."""
     row, label = (scores > spec.score_threshold).nonzero(as_tuple=True)
     group = (image * scores.shape[1]).index_select(0, row).add_(label)
     found = _Candidates(row, group, scores[row, label])
-    if spec.topk is not None and spec.topk_scope != "class":
-        scope = image if spec.topk_scope == "global" else _levels(image, prior, level_sizes)
-        found = found.take(_best(found.score, scope[row], spec.topk).sort().values)
-    limit = spec.topk if spec.topk_scope == "class" else None
-    return found.take(_best(found.score, found.group, limit))
+    if spec.topk is None or spec.topk_scope == "class":
+        return found
+    scope = image if spec.topk_scope == "global" else _levels(image, prior, level_sizes)
+    return found.take(_best(found.score, scope.index_select(0, row), spec.topk).sort().values)
 
 
 def _finish(
@@ -133,11 +135,7 @@ def _finish(
 ) -> list[Detections]:
     """Suppression, limit and order; the result of every image."""
     boxes = boxes.clamp(0, 1) if spec.clip else boxes
-    rule = SuppressionRule(
-        iou=spec.iou, inclusive=spec.iou_inclusive, eps=spec.iou_eps, margin=float(spec.plus_one)
-    )
-    keep = suppress(_comparable(boxes, spec, input_size).index_select(0, found.row), found.group, rule)
-    found = found.take(keep.nonzero()[:, 0])
+    found = _suppressed(found, _comparable(boxes, spec, input_size), images, classes, spec)
     image = found.group // classes
     chosen = _best(found.score, image, spec.max_detections)
     if spec.order == "class":
@@ -146,9 +144,33 @@ def _finish(
         chosen = chosen.flip(0)
         chosen = chosen[image[chosen].sort(stable=True).indices]
     found = found.take(chosen)
-    counts = image[chosen].bincount(minlength=images).tolist()
+    counts = image.index_select(0, chosen).bincount(minlength=images).tolist()
     parts = (boxes.index_select(0, found.row), found.score, found.group % classes)
     return [Detections(*each) for each in zip(*(part.split(counts) for part in parts), strict=True)]
+
+
+def _suppressed(
+    found: _Candidates, boxes: Float[Tensor, "r 4"], images: int, classes: int, spec: PostprocessSpec
+) -> _Candidates:
+    """What NMS keeps, at least as far as `max_detections` reaches; by group, then best first.
+
+    A candidate is removed by better ones only. So where the best few of an image leave enough, they decide alone.
+    """
+    ahead = _AHEAD * spec.max_detections if spec.max_detections is not None else 0
+    if ahead and len(found.score) > images * ahead:
+        image = found.group // classes
+        kept = _kept(found.take(_best(found.score, image, ahead).sort().values), boxes, spec)
+        enough = (kept.group // classes).bincount(minlength=images) >= spec.max_detections
+        if bool((enough | (image.bincount(minlength=images) <= ahead)).all()):
+            return kept
+    return _kept(found, boxes, spec)
+
+
+def _kept(found: _Candidates, boxes: Float[Tensor, "r 4"], spec: PostprocessSpec) -> _Candidates:
+    """What NMS keeps of the top-k of each class."""
+    found = found.take(_best(found.score, found.group, spec.topk if spec.topk_scope == "class" else None))
+    rule = SuppressionRule(iou=spec.iou, inclusive=spec.iou_inclusive, eps=spec.iou_eps, margin=float(spec.plus_one))
+    return found.take(suppress(boxes.index_select(0, found.row), found.group, rule).nonzero()[:, 0])
 
 
 def _best(scores: Float[Tensor, " m"], groups: Int[Tensor, " m"], limit: int | None) -> Int[Tensor, " k"]:
@@ -157,9 +179,9 @@ def _best(scores: Float[Tensor, " m"], groups: Int[Tensor, " m"], limit: int | N
     if limit is None or len(order) <= limit:
         return order
     # Sorted by group, a candidate is beyond the limit if the one `limit` places before it is of the same group.
-    ordered = groups[order]
-    beyond = ordered[limit:] == ordered[: len(order) - limit]
-    return torch.cat([order[:limit], order[limit:][~beyond]])
+    ordered = groups.index_select(0, order)
+    within = ordered[limit:] != ordered[: len(order) - limit]
+    return torch.cat([order[:limit], order[limit:].masked_select(within)])
 
 
 def _levels(image: Int[Tensor, " r"], prior: Int[Tensor, " r"], level_sizes: Sequence[int]) -> Int[Tensor, " r"]:

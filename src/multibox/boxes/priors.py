@@ -24,9 +24,7 @@ def make_priors(
     """
     if len(map_sizes) != len(spec.levels):
         raise ModelError(f"the sheet has {len(spec.levels)} prior levels but the network gives {len(map_sizes)} maps")
-    levels = [
-        _level_priors(level, spec, input_size, size) for level, size in zip(spec.levels, map_sizes, strict=True)
-    ]
+    levels = [_level_priors(level, spec, input_size, size) for level, size in zip(spec.levels, map_sizes, strict=True)]
     priors = torch.cat(levels)
     if spec.clip == "size":
         priors[:, 2:].clamp_(0, 1)

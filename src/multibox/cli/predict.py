@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from contextlib import ExitStack
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from multibox.cli.failures import say
+from multibox.cli.sample import sample_photo
 from multibox.errors import DataError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
+    from multibox.cli.progress import Progress
     from multibox.prediction.detector import Detector
     from multibox.results.prediction import Prediction
 
@@ -69,7 +69,7 @@ def predict(
 
     formats = _formats(format)
     detector = load(model, engine, threads=threads)
-    entries = list(expand([*(source or []), *(sources or [])] or _sample_photo()))
+    entries = list(expand([*(source or []), *(sources or [])] or sample_photo()))
     found = detector.stream(
         entries,
         conf,
@@ -90,7 +90,7 @@ def predict(
         for prediction in found:
             if saver is not None:
                 saver.add(prediction)
-            talk.say(prediction)
+            talk.say(prediction, progress)
             progress.step()
     talk.end(folder if saver is not None else None)
     if talk.failed:
@@ -104,20 +104,20 @@ class _Talk:
         self._names, self._json, self._quiet = detector.names, json, quiet
         self.done = self.failed = 0
 
-    def say(self, prediction: Prediction) -> None:
+    def say(self, prediction: Prediction, progress: Progress) -> None:
         """One picture's line."""
         self.done += 1
         if prediction.error is not None:
             self.failed += 1
-            say(prediction.error)
+            progress.show(f"error: {prediction.error}", err=True)
         if self._json:
             from json import dumps
 
             from multibox.results.rows import as_table
 
-            typer.echo(dumps(as_table(prediction, self._names), ensure_ascii=False))
+            progress.show(dumps(as_table(prediction, self._names), ensure_ascii=False))
         elif prediction.error is None and not self._quiet:
-            typer.echo(f"{prediction.source}: {_summary(prediction)}  {1000 * prediction.seconds:.0f} ms")
+            progress.show(f"{prediction.source}: {_summary(prediction)}  {1000 * prediction.seconds:.0f} ms")
 
     def end(self, folder: Path | None) -> None:
         """Where the results are, and how many pictures there were."""
@@ -153,13 +153,3 @@ def _words(texts: list[str] | None) -> list[str] | None:
     if not texts:
         return None
     return [word.strip() for text in texts for word in text.split(",") if word.strip()]
-
-
-def _sample_photo() -> str:
-    """matplotlib's portrait of Grace Hopper, found without importing matplotlib."""
-    spec = find_spec("matplotlib")
-    folder = Path(spec.origin).parent if spec is not None and spec.origin is not None else Path()
-    path = folder / "mpl-data" / "sample_data" / "grace_hopper.jpg"
-    if not path.is_file():
-        raise UsageError("name an image, a video or a folder: the sample photograph is not installed")
-    return str(path)

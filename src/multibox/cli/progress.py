@@ -6,6 +6,7 @@ import sys
 import time
 from types import TracebackType
 
+import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
@@ -25,8 +26,7 @@ class Progress:
         self._bar: RichProgress | None = None
         if self._shown and sys.stderr.isatty():
             columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"), TimeRemainingColumn())
-            # Lines that are piped elsewhere must not be drawn into the terminal.
-            self._bar = RichProgress(*columns, console=Console(stderr=True), redirect_stdout=sys.stdout.isatty())
+            self._bar = RichProgress(*columns, console=Console(stderr=True), redirect_stdout=False)
             self._task = self._bar.add_task("", total=total, rate="")
 
     def __enter__(self) -> Progress:
@@ -49,6 +49,13 @@ class Progress:
             self._last = time.monotonic()
             sys.stderr.write(self._line())
             sys.stderr.flush()
+
+    def show(self, line: str, *, err: bool = False) -> None:
+        """Prints a line to stdout, or stderr; on a terminal above the bar, while what is piped goes its own way."""
+        if self._bar is not None and (err or sys.stdout.isatty()):
+            self._bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        else:
+            typer.echo(line, err=err)
 
     def _rate(self) -> float:
         """Pictures per second so far."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import onnx
-from numpy.typing import ArrayLike, DTypeLike
 from onnx import TensorProto, helper, numpy_helper
 
 
@@ -17,7 +17,7 @@ class GraphBuilder:
         self.graph = graph
         self._count = 0
 
-    def constant(self, value: ArrayLike, dtype: DTypeLike = np.int64) -> str:
+    def constant(self, value: int | float | Sequence[int] | Sequence[float], dtype: type[np.generic] = np.int64) -> str:
         """An initializer holding `value`."""
         name = self._name("constant")
         self.graph.initializer.append(numpy_helper.from_array(np.asarray(value, dtype), name))

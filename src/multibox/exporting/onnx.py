@@ -8,7 +8,7 @@ import logging
 import os
 import tempfile
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +61,7 @@ def export_onnx(
         _describe(graph, rounded, metrics)
         with _temporary(path) as temporary:
             temporary.write_bytes(graph.SerializeToString())
-            parity = check_export(inference, graph, images, loose=weights == "fp16")
+            parity = check_export(inference, graph, images)
             if not parity.agrees:
                 raise ExportError(f"{path}: the exported file does not agree with torch ({parity}); it was not written")
             temporary.replace(path)
@@ -107,7 +107,7 @@ def _describe(graph: onnx.ModelProto, model: SSD, metrics: Mapping[str, Any] | N
 
 
 @contextlib.contextmanager
-def _quiet() -> Any:
+def _quiet() -> Iterator[None]:
     """The exporter's own progress and warnings say nothing that a user can act on."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
     levels = [logger.level for logger in loggers]
@@ -123,7 +123,7 @@ def _quiet() -> Any:
 
 
 @contextlib.contextmanager
-def _temporary(path: Path) -> Any:
+def _temporary(path: Path) -> Iterator[Path]:
     """A file beside `path` that is gone afterwards, whatever happens; `ExportError` where the folder is unwritable."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

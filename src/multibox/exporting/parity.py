@@ -32,20 +32,18 @@ class Parity:
     different: int
     scores: float
     boxes: float
-    score_bound: float = SCORE_BOUND
-    box_bound: float = BOX_BOUND
 
     @property
     def agrees(self) -> bool:
         """Whether all differences are within their bounds."""
         few = self.different <= max(1.0, _DIFFERENT * self.detections)
-        return few and self.scores <= self.score_bound and self.boxes <= self.box_bound
+        return few and self.scores <= SCORE_BOUND and self.boxes <= BOX_BOUND
 
     def __str__(self) -> str:
         """One line for a person."""
         return (
-            f"{self.engines} on {self.images} images: scores within {self.scores:.1e} (bound {self.score_bound:.0e}), "
-            f"boxes within {self.boxes:.1e} px (bound {self.box_bound:g}), "
+            f"{self.engines} on {self.images} images: scores within {self.scores:.1e} (bound {SCORE_BOUND:.0e}), "
+            f"boxes within {self.boxes:.1e} px (bound {BOX_BOUND:g}), "
             f"{self.different} of {self.detections} detections differ"
         )
 
@@ -82,13 +80,13 @@ def compare_image(first: RawDetections, second: RawDetections, size: tuple[int, 
 
 
 def worst(engines: str, parts: Iterable[Parity]) -> Parity:
-    """Many comparisons as one: counts added up, the largest difference of all."""
+    """Many comparisons as one: counts added up, the largest difference of all (NaN where one is)."""
     parts = list(parts)
     return Parity(
         engines=engines,
         images=sum(part.images for part in parts),
         detections=sum(part.detections for part in parts),
         different=sum(part.different for part in parts),
-        scores=max((part.scores for part in parts), default=0.0),
-        boxes=max((part.boxes for part in parts), default=0.0),
+        scores=float(np.max([part.scores for part in parts], initial=0.0)),
+        boxes=float(np.max([part.boxes for part in parts], initial=0.0)),
     )

@@ -1,8 +1,8 @@
-"""Smaller files: convolution weights stored as int8 per output channel, or as fp16, and computed with in fp32.
+"""Smaller files: convolution weights stored as int8 or fp16 with a scale per output channel, and computed with in fp32.
 
 Runtimes fold the unpacking away when they load the file, so the speed is that of fp32. Weights are rounded in torch
 before the export (`round_weights`), and packed in the file after it (`pack_weights`). Batch norms that the export folds
-into a convolution multiply whole output channels, which leaves int8 codes as they are: both roundings are one.
+into a convolution multiply whole output channels, so that they change the scales and no code: both roundings are one.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Literal
 import numpy as np
 import onnx
 import torch
-from onnx import helper, numpy_helper
-from torch import Tensor
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
 
 from multibox.network.model import SSD
 
@@ -24,25 +24,19 @@ _SMALLEST = 1024
 
 
 def round_weights(model: SSD, storage: Storage) -> SSD:
-    """A copy of `model` whose convolution weights are those that `storage` can hold; `model` itself for fp32."""
-    if storage == "fp32":
-        return model
+    """A copy of `model` whose convolution weights are those that `storage` can hold."""
     rounded = copy.deepcopy(model)
-    with torch.no_grad():
-        for weight in rounded.parameters():
-            if weight.ndim == 4 and weight.numel() >= _SMALLEST:
-                weight.copy_(_int8(weight) if storage == "int8" else weight.half().float())
+    if storage != "fp32":
+        with torch.no_grad():
+            for weight in rounded.parameters():
+                if weight.ndim == 4 and weight.numel() >= _SMALLEST:
+                    codes, scale = _encode(weight.detach().cpu().numpy(), storage)
+                    weight.copy_(torch.from_numpy(codes.astype(np.float32) * scale))
     return rounded
 
 
-def _int8(weight: Tensor) -> Tensor:
-    """`weight` [out, ...] rounded to 255 symmetric steps per output channel."""
-    scale = weight.abs().amax(dim=(1, 2, 3), keepdim=True) / 127
-    return torch.where(scale > 0, (weight / scale).round() * scale, weight)
-
-
 def pack_weights(model: onnx.ModelProto, storage: Storage) -> None:
-    """Replaces the constant weights of convolutions in `model` by packed ones and a node that unpacks them."""
+    """Replaces the constant weights of convolutions in `model` by packed ones and the nodes that unpack them."""
     if storage == "fp32":
         return
     graph = model.graph
@@ -50,25 +44,35 @@ def pack_weights(model: onnx.ModelProto, storage: Storage) -> None:
     nodes: list[onnx.NodeProto] = []
     for weight in list(graph.initializer):
         if weight.name in wanted and np.prod(weight.dims) >= _SMALLEST:
-            array = numpy_helper.to_array(weight)
+            codes, scale = _encode(numpy_helper.to_array(weight), storage)
             graph.initializer.remove(weight)
-            nodes.append(_pack_int8(graph, weight.name, array) if storage == "int8" else _pack_fp16(graph, weight.name, array))
+            graph.initializer.append(numpy_helper.from_array(codes, f"{weight.name}/{storage}"))
+            graph.initializer.append(numpy_helper.from_array(scale, f"{weight.name}/scale"))
+            nodes += _unpack(weight.name, storage)
     rest = list(graph.node)
     del graph.node[:]
     graph.node.extend(nodes + rest)
 
 
-def _pack_int8(graph: onnx.GraphProto, name: str, weight: np.ndarray) -> onnx.NodeProto:
-    """int8 codes and a scale per output channel; a channel of zeros has scale 1."""
-    scale = np.abs(weight).max(axis=(1, 2, 3)) / np.float32(127)
-    scale = np.where(scale > 0, scale, 1).astype(np.float32)
-    codes = np.rint(weight / scale[:, None, None, None]).astype(np.int8)
-    graph.initializer.append(numpy_helper.from_array(codes, f"{name}/int8"))
-    graph.initializer.append(numpy_helper.from_array(scale, f"{name}/scale"))
-    return helper.make_node("DequantizeLinear", [f"{name}/int8", f"{name}/scale"], [name], name=f"{name}/unpack", axis=0)
+def _encode(weight: NDArray[np.float32], storage: Storage) -> tuple[NDArray[np.generic], NDArray[np.float32]]:
+    """Codes of the shape [out, ...] of `weight`, and a scale per output channel [out, 1, 1, 1]: codes * scale = weight.
+
+    The largest number of a channel is coded exactly, as 127 or 1, which is why encoding twice is encoding once.
+    """
+    top = 127 if storage == "int8" else 1
+    largest = np.abs(weight).max(axis=(1, 2, 3), keepdims=True)
+    scale = np.where(largest > 0, largest / np.float32(top), 1).astype(np.float32)
+    codes = weight / scale
+    return np.rint(codes).astype(np.int8) if storage == "int8" else codes.astype(np.float16), scale
 
 
-def _pack_fp16(graph: onnx.GraphProto, name: str, weight: np.ndarray) -> onnx.NodeProto:
-    """The weight as fp16 and a cast."""
-    graph.initializer.append(numpy_helper.from_array(weight.astype(np.float16), f"{name}/fp16"))
-    return helper.make_node("Cast", [f"{name}/fp16"], [name], name=f"{name}/unpack", to=onnx.TensorProto.FLOAT)
+def _unpack(name: str, storage: Storage) -> list[onnx.NodeProto]:
+    """The nodes that make the weight `name` of its codes.
+
+    Not DequantizeLinear, nor a direct cast of int8 to float: OpenVINO takes both for a model quantised as a whole, and
+    then computes it less exactly. By way of int32 its constant folding comes first.
+    """
+    packed, between, unscaled = f"{name}/{storage}", f"{name}/int32", f"{name}/unscaled"
+    nodes = [helper.make_node("Cast", [packed], [between], to=TensorProto.INT32)] if storage == "int8" else []
+    nodes.append(helper.make_node("Cast", [between if nodes else packed], [unscaled], to=TensorProto.FLOAT))
+    return [*nodes, helper.make_node("Mul", [unscaled, f"{name}/scale"], [name])]

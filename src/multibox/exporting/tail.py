@@ -28,7 +28,9 @@ def append_tail(model: onnx.ModelProto, spec: ModelSpec, level_sizes: Sequence[i
     """
     rule = spec.postprocess
     if rule.iou_eps:
-        raise ExportError(f"{spec.name}: ONNX's NMS has no postprocess.iou_eps ({rule.iou_eps:g}); set it to 0 to export")
+        raise ExportError(
+            f"{spec.name}: ONNX's NMS has no postprocess.iou_eps ({rule.iou_eps:g}); set it to 0 to export"
+        )
     graph = GraphBuilder(model.graph)
     scores = graph.add("Transpose", "dense_scores", perm=[0, 2, 1])
     candidates = _limit(graph, scores, rule, level_sizes, len(spec.labels.names))
@@ -103,10 +105,14 @@ def _nms_boxes(graph: GraphBuilder, rule: PostprocessSpec, size: tuple[int, int]
     return graph.add("Add", pixels, graph.constant([0, 0, 1, 1], np.float32))
 
 
-def _nms_iou(rule: PostprocessSpec) -> np.float32:
-    """The threshold for an NMS that suppresses above it; one float32 lower where equality suppresses too."""
-    iou = np.float32(rule.iou)
-    return np.nextafter(iou, np.float32(-1)) if rule.iou_inclusive else iou
+def _nms_iou(rule: PostprocessSpec) -> float:
+    """The threshold by which an overlap equal to the rule's own is judged as the rule says.
+
+    ONNX Runtime suppresses above a threshold, OpenVINO also at it. The next float32 up (or down, where the rule itself
+    suppresses at equality) makes both judge equal overlaps, which whole-numbered boxes really have, in the same way.
+    """
+    toward = -np.inf if rule.iou_inclusive else np.inf
+    return float(np.nextafter(np.float32(rule.iou), np.float32(toward)))
 
 
 def _best(graph: GraphBuilder, kept: str, scores: str, limit: int, batch: int | str) -> None:

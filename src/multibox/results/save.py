@@ -28,7 +28,7 @@ class Saver:
     def __init__(
         self, folder: Path, names: Sequence[str], ids: Sequence[int], *, formats: Sequence[str], pictures: bool
     ) -> None:
-        """Opens the files in `folder`. Raises `UsageError` for an unknown format, `MultiboxError` where it cannot write."""
+        """Opens the files in `folder`. Raises `UsageError` for an unknown format, `MultiboxError` for a bad place."""
         self._folder, self._pictures = folder, pictures
         self._writers = [open_writer(format, folder / PLACES.get(format, format), names, ids) for format in formats]
         self._video: VideoFile | None = None

@@ -6,7 +6,8 @@ import logging
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -34,33 +35,33 @@ class Interruption(Callback):  # type: ignore[misc]
 
     def __init__(self) -> None:
         """Nothing is asked for yet."""
-        self.signal: int | None = None
-        self._previous: dict[int, Any] = {}
+        self._asked: str | None = None
 
-    def on_fit_start(self, trainer: Trainer, module: LightningModule) -> None:
-        """Listens, where this thread may."""
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._previous[number] = signal.signal(number, self._note)
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Signals are noted while the context lasts, where this thread may listen."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        previous = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
 
     def on_train_batch_end(
         self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Raises `Interrupted` where a signal came."""
-        if self.signal is not None:
-            raise Interrupted(signal.Signals(self.signal).name)
-
-    def teardown(self, trainer: Trainer, module: LightningModule, stage: str) -> None:
-        """Puts the former handlers back."""
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
-        self._previous.clear()
+        if self._asked is not None:
+            raise Interrupted(self._asked)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         """The first signal is noted; a second one acts at once."""
-        if self.signal is not None:
+        if self._asked is not None:
             raise KeyboardInterrupt
-        self.signal = number
+        self._asked = signal.Signals(number).name
         log.info("ending after this step; once more to end at once")
 
 
@@ -75,7 +76,7 @@ class EpochLog(Callback):  # type: ignore[misc]
         on_epoch: Callable[[SSD, Row], bool],
         averaging: Averaging | None,
     ) -> None:
-        """`validate(network, epoch)` gives metrics or nothing; `on_epoch(network, row)` saves, and says whether to stop."""
+        """`validate(network, epoch)` gives metrics or none; `on_epoch(network, row)` saves and says whether to stop."""
         self.table, self.epochs = table, epochs
         self._validate, self._on_epoch, self._averaging = validate, on_epoch, averaging
         self._sums = torch.zeros(3, dtype=torch.float64)
@@ -107,7 +108,7 @@ class EpochLog(Callback):  # type: ignore[misc]
         cls, box, teacher = (self._sums / max(1, self._steps)).tolist()
         seconds = time.perf_counter() - self._started
         epoch = trainer.current_epoch + 1
-        row: Row = {"epoch": epoch, "step": trainer.global_step, "train/loss": cls + box + teacher}
+        row: Row = {"epoch": float(epoch), "step": float(trainer.global_step), "train/loss": cls + box + teacher}
         row |= {"train/loss_cls": cls, "train/loss_box": box}
         row |= {"train/loss_teacher": teacher} if module.teacher else {}
         row |= {"lr/group0": trainer.optimizers[0].param_groups[0]["lr"], "img_per_s": self._images / seconds}
@@ -140,8 +141,8 @@ class EpochLog(Callback):  # type: ignore[misc]
             parts.append(f"AP {row['val/AP']:.4f} AP50 {row['val/AP50']:.4f}")
         parts.append(f"lr {row['lr/group0']:.3g}")
         parts.append(f"{row['img_per_s']:.1f} img/s")
-        if module_memory := torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0:
-            parts.append(f"{module_memory / 2**30:.1f} GiB")
+        if memory := torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0:
+            parts.append(f"{memory / 2**30:.1f} GiB")
         parts.append(f"left {int(left // 60)}:{int(left % 60):02d}")
         return "  ".join(parts)
 

@@ -7,61 +7,82 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 from torch.nn import functional
 
-from multibox.errors import ModelError
+from multibox.errors import ModelError, did_you_mean
 from multibox.network.model import SSD, Predictions
 from multibox.network.normalize import Normalize
 
 
 class Teacher:
-    """A network in evaluation and what its opinion weighs. It is no part of the student's state."""
+    """A network in evaluation, what its opinion weighs, and which of its columns are the student's."""
 
-    def __init__(self, network: SSD, weight: float) -> None:
-        """`weight` multiplies the loss; the teacher has the student's priors and columns (see `check_teacher`)."""
-        self.network = network.eval().requires_grad_(False)
-        self.normalize = Normalize(network.spec.input).eval()
+    def __init__(self, network: SSD, student: SSD, weight: float) -> None:
+        """`weight` multiplies the loss. Raises `ModelError` where priors or classes of the two differ."""
+        _check(network, student)
+        self.network = network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+        self.normalize = Normalize(network.spec.input)
         self.weight = weight
+        self.columns = torch.tensor(_columns(network, student))
 
     def loss(self, images: UInt8[Tensor, "n h w 3"], student: Predictions) -> Float[Tensor, ""]:
-        """Weighted loss of the student's predictions on the same augmented images.
+        """Weighted loss of the student's predictions on the same augmented images; 0 in perfect agreement.
 
-        Scores: cross entropy with the teacher's probabilities, less its own entropy, so that 0 is perfect agreement;
-        summed over all priors, divided by the teacher's foreground mass. Offsets: smooth L1, each prior weighted by the
-        teacher's highest foreground probability. Both are therefore per object-like prior, as the MultiBox loss is.
+        Scores: cross entropy with the teacher's probabilities less its entropy, summed over all priors. Offsets: smooth
+        L1, each prior weighted by the teacher's highest foreground probability. Both are divided by the sum of these
+        probabilities, and so are per object-like prior, as the MultiBox loss is.
         """
-        if next(self.network.parameters()).device != images.device:
+        logits, offsets = self._ask(images)
+        if self.network.spec.activation == "sigmoid":
+            known = student.logits[..., int(self.network.spec.background) :].float()
+            wanted = logits.sigmoid()
+            surety = wanted.amax(dim=-1)
+            scores = _cross_entropy(known, wanted) - _cross_entropy(logits, wanted)
+        else:
+            target = logits.log_softmax(dim=-1)
+            surety = 1 - target[..., 0].exp()
+            learnt = student.logits.float().log_softmax(dim=-1)
+            scores = functional.kl_div(learnt, target, reduction="sum", log_target=True)
+        boxes = functional.smooth_l1_loss(student.offsets.float(), offsets, reduction="none").sum(dim=-1)
+        return self.weight * (scores + (boxes * surety).sum()) / surety.sum().clamp(min=1)
+
+    @torch.no_grad()
+    def _ask(self, images: UInt8[Tensor, "n h w 3"]) -> tuple[Float[Tensor, "n p c"], Float[Tensor, "n p 4"]]:
+        """The teacher's logits in the student's columns (the foreground's alone where it is a sigmoid), and offsets."""
+        if self.columns.device != images.device:
             self.network.to(images.device)
             self.normalize.to(images.device)
-        with torch.no_grad(), torch.autocast(images.device.type, enabled=False):
-            taught = self.network(self.normalize(images))
-        logits, target = student.logits.float(), taught.logits.float()
-        spec = self.network.spec
-        if spec.activation == "sigmoid":
-            probability = target.sigmoid()
-            foreground = probability[..., int(spec.background) :].amax(dim=-1)
-            scores = functional.binary_cross_entropy_with_logits(logits, probability, reduction="none")
-            scores -= functional.binary_cross_entropy_with_logits(target, probability, reduction="none")
-        else:
-            probability = target.softmax(dim=-1)
-            foreground = 1 - probability[..., 0]
-            scores = functional.kl_div(
-                logits.log_softmax(dim=-1), target.log_softmax(dim=-1), reduction="none", log_target=True
-            )
-        mass = foreground.sum().clamp(min=1)
-        boxes = functional.smooth_l1_loss(student.offsets.float(), taught.offsets.float(), reduction="none")
-        return self.weight * (scores.sum() + (boxes.sum(dim=-1) * foreground).sum()) / mass
+            self.columns = self.columns.to(images.device)
+        logits, offsets = self.network(self.normalize(images))
+        return logits.index_select(-1, self.columns).float(), offsets.float()
 
 
-def check_teacher(teacher: SSD, student: SSD) -> None:
-    """Raises `ModelError` where the two do not speak of the same priors, classes or input."""
-    ours, theirs = student.spec, teacher.spec
-    if theirs.labels.names != ours.labels.names:
+def _cross_entropy(logits: Float[Tensor, "n p c"], wanted: Float[Tensor, "n p c"]) -> Float[Tensor, ""]:
+    """Summed binary cross entropy."""
+    return functional.binary_cross_entropy_with_logits(logits, wanted, reduction="sum")
+
+
+def _columns(teacher: SSD, student: SSD) -> list[int]:
+    """The teacher's column of each of the student's classes; first the background's, where scores are a softmax."""
+    known, first = teacher.spec.labels.names, int(teacher.spec.background)
+    unknown = [name for name in student.spec.labels.names if name not in known]
+    if unknown:
         raise ModelError(
-            f"the teacher knows {len(theirs.labels.names)} classes and the student {len(ours.labels.names)}, or their "
-            "names or order differ; a teacher has the student's classes"
+            f"the teacher '{teacher.spec.name}' does not know the class '{unknown[0]}'{did_you_mean(unknown[0], known)}"
         )
-    same = theirs.activation == ours.activation and theirs.background == ours.background and theirs.coder == ours.coder
-    size = (theirs.input.height, theirs.input.width) == (ours.input.height, ours.input.width)
-    if not same or not size or teacher.priors.shape != student.priors.shape:
-        raise ModelError(f"the teacher '{theirs.name}' has other priors, coding or input than the student '{ours.name}'")
+    columns = [first + known.index(name) for name in student.spec.labels.names]
+    return columns if teacher.spec.activation == "sigmoid" else [0, *columns]
+
+
+def _check(teacher: SSD, student: SSD) -> None:
+    """Raises `ModelError` where priors, coding, kind of scores or input differ."""
+    ours, theirs = student.spec, teacher.spec
+    pairs = (
+        ("input", (theirs.input.height, theirs.input.width), (ours.input.height, ours.input.width)),
+        ("activation", (theirs.activation, theirs.background), (ours.activation, ours.background)),
+        ("coder", theirs.coder, ours.coder),
+        ("number of priors", len(teacher.priors), len(student.priors)),
+    )
+    for what, other, own in pairs:
+        if other != own:
+            raise ModelError(f"the {what} of the teacher '{theirs.name}' is {other}, that of '{ours.name}' is {own}")
     if not torch.allclose(teacher.priors, student.priors, atol=1e-5):
-        raise ModelError(f"the teacher '{theirs.name}' has other priors than the student '{ours.name}'")
+        raise ModelError(f"the priors of the teacher '{theirs.name}' are not those of '{ours.name}'")

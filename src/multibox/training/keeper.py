@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
-from typing import Any
 
+from multibox.data.dataset import Dataset
 from multibox.network.model import SSD
-from multibox.training.options import TrainOptions
+from multibox.training.options import TrainOptions, to_table
+from multibox.training.pictures import draw_predictions
 from multibox.training.plots import plot_curves
 from multibox.training.results_table import ResultsTable, Row
 from multibox.training.run_folder import write_text
 from multibox.weights.checkpoint import save
 
 METRIC = "val/AP"
+_PICTURES = 4
+_DRAW_EVERY = 60.0
+"""Seconds between two drawings: they take a second, and an epoch may be as short."""
 
 
 class Keeper:
-    """Writes self-describing weights, curves and metrics after each epoch, and knows when patience ends."""
+    """Writes self-describing weights, metrics and pictures after each epoch, and knows when patience ends."""
 
-    def __init__(self, folder: Path, table: ResultsTable, options: TrainOptions, training: dict[str, Any]) -> None:
-        """`training` are the resolved arguments that go into every file."""
-        self.folder, self.table, self.options, self.training = folder, table, options, training
+    def __init__(self, folder: Path, table: ResultsTable, options: TrainOptions, shown: Dataset) -> None:
+        """`options` are resolved and go into every file; the first images of `shown` are drawn."""
+        self.folder, self.table, self.options, self.shown = folder, table, options, shown
+        self._drawn = time.monotonic()
 
     @property
     def best(self) -> Row | None:
@@ -36,25 +42,47 @@ class Keeper:
 
     def keep(self, network: SSD, row: Row) -> bool:
         """Called with the row just added; whether the training should stop."""
-        self.write(network, "last", row)
-        best = self.best
+        best, period, patience = self.best, self.options.save_period, self.options.patience
+        self._write_weights(network, "last", row)
         if best is row:
-            self.write(network, "best", row)
-        period = self.options.save_period
+            self._write_weights(network, "best", row)
         if period and row["epoch"] % period == 0:
-            self.write(network, f"epoch{int(row['epoch'])}", row)
-        metrics = {"best": metrics_of(best), "best_epoch": int(best["epoch"]) if best else None}
-        table = {**metrics, "last": metrics_of(row), "last_epoch": int(row["epoch"])}
-        write_text(self.folder / "metrics.json", json.dumps(table, indent=2) + "\n")
-        plot_curves(self.table.rows, self.folder / "results.png")
-        patience = self.options.patience
+            self._write_weights(network, f"epoch{int(row['epoch'])}", row)
+        self._write_metrics(row)
+        if time.monotonic() - self._drawn > _DRAW_EVERY:
+            self._draw(network)
         return bool(patience and best and row["epoch"] - best["epoch"] >= patience)
 
-    def write(self, network: SSD, name: str, row: Row | None) -> None:
+    def finish(self, network: SSD, *, interrupted: bool) -> None:
+        """The last pictures; where the training was interrupted, also the weights of that moment."""
+        if interrupted:
+            self._write_weights(network, "last", None)
+        self._draw(network)
+
+    def _write_weights(self, network: SSD, name: str, row: Row | None) -> None:
         """`weights/NAME.safetensors`."""
         epoch = {"epoch": int(row["epoch"])} if row else {}
         path = self.folder / "weights" / f"{name}.safetensors"
-        save(path, network.state_dict(), network.spec, metrics=metrics_of(row), training={**self.training, **epoch})
+        training = {**to_table(self.options), **epoch}
+        save(path, network.state_dict(), network.spec, metrics=metrics_of(row), training=training)
+
+    def _write_metrics(self, row: Row) -> None:
+        """`metrics.json`."""
+        table = {
+            "best": metrics_of(self.best),
+            "best_epoch": int(self.best["epoch"]) if self.best else None,
+            "last": metrics_of(row),
+            "last_epoch": int(row["epoch"]),
+        }
+        write_text(self.folder / "metrics.json", json.dumps(table, indent=2) + "\n")
+
+    def _draw(self, network: SSD) -> None:
+        """Curves, and predictions beside the truth."""
+        if self.table.rows:
+            plot_curves(self.table.rows, self.folder / "results.png")
+        name = "val_pred.jpg" if self.options.validates else "train_pred.jpg"
+        draw_predictions(network, self.shown.records[:_PICTURES], self.folder / name)
+        self._drawn = time.monotonic()
 
 
 def metrics_of(row: Row | None) -> dict[str, float]:

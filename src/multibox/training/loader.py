@@ -12,14 +12,15 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from multibox.data.samples import Sample, TrainSamples, collate
+from multibox.data.augment import Sample
+from multibox.data.samples import TrainSamples, collate
 
 Key = tuple[int, int]
 """(epoch, index of the record)."""
 
 
 class TrainBatch(NamedTuple):
-    """Images RGB at network size, their objects (fractions; `valid` false is padding), and the indexes of the records."""
+    """Images RGB at network size, their objects (fractions; `valid` false is padding), and the records' indexes."""
 
     images: UInt8[Tensor, "n h w 3"]
     boxes: Float[Tensor, "n g 4"]

@@ -75,7 +75,7 @@ def matched_loss(
     else:
         # A background column that sigmoid models carry is never a target and never learns.
         foreground = logits[:, int(spec.background) :].float()
-        wanted = torch.zeros_like(foreground).index_put_((row, labels[image, obj]), torch.ones(1).to(foreground))
+        wanted = torch.zeros_like(foreground).index_put_((row, labels[image, obj]), foreground.new_ones(()))
         classification = sigmoid_focal_loss(foreground, wanted, alpha=0.25, gamma=2.0, reduction="sum")
     normaliser = max(1, len(row))
     return MultiBoxLoss(classification / normaliser, localization / normaliser)

@@ -35,15 +35,14 @@ class TrainingModule(LightningModule):  # type: ignore[misc]
     """The network with its loss, optimizer and schedule; it knows nothing of files, pictures or metrics."""
 
     def __init__(
-        self, network: SSD, options: TrainOptions, *, rate: float, decay: float, steps: int, paths: Sequence[Path],
-        teacher: Teacher | None = None,
-    ) -> None:  # fmt: skip
-        """`steps` per epoch; `paths` of the records, for what is said of a batch that fails."""
+        self, network: SSD, options: TrainOptions, steps: int, paths: Sequence[Path], teacher: Teacher | None = None
+    ) -> None:
+        """`options` are resolved; `steps` per epoch; `paths` of the records, to name the images of a bad batch."""
         super().__init__()
         self.network = network
         self.normalize = Normalize(network.spec.input)
         self.options = options
-        self.rate, self.decay, self.steps = rate, decay, steps
+        self.steps = steps
         self.paths = tuple(paths)
         self.teacher = teacher
         self.losses: StepLosses | None = None
@@ -70,7 +69,7 @@ class TrainingModule(LightningModule):  # type: ignore[misc]
 
     def configure_optimizers(self) -> dict[str, Any]:
         """The optimizer, and the rate's schedule by step."""
-        optimizer = make_optimizer(self.network, self.options, self.rate, self.decay)
+        optimizer = make_optimizer(self.network, self.options)
         schedule = LambdaLR(optimizer, make_schedule(self.options, self.steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 

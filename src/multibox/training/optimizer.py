@@ -12,9 +12,10 @@ from multibox.errors import UsageError, did_you_mean
 from multibox.training.options import TrainOptions
 
 
-def make_optimizer(network: nn.Module, options: TrainOptions, rate: float, decay: float) -> Optimizer:
-    """The optimizer of all parameters that learn; `decay` spares norms and biases unless `options.decay_norms`."""
-    groups = _groups(network, decay, options.decay_norms)
+def make_optimizer(network: nn.Module, options: TrainOptions) -> Optimizer:
+    """The optimizer of all parameters that learn, by resolved options."""
+    assert options.lr0 is not None and options.weight_decay is not None
+    groups, rate = _groups(network, options.weight_decay, options.decay_norms), options.lr0
     if options.optimizer == "adamw":
         return AdamW(groups, lr=rate, betas=(options.momentum, 0.999))
     return SGD(groups, lr=rate, momentum=options.momentum)

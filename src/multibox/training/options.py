@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,6 +11,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from multibox.errors import UsageError, did_you_mean
 from multibox.spec import ModelSpec
+
+_WEIGHT_FILES = (".safetensors", ".tflite", ".pth", ".pt", ".tar", ".ckpt", ".bin")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +70,8 @@ class TrainOptions:
     """Whether the files' bytes are kept in memory."""
     seed: int = 0
     workers: int = 2
+    threads: int | None = None
+    """CPU threads of the network; none: torch's own choice."""
     device: str = "auto"
     amp: Literal["none", "bf16"] = "none"
     val_period: int = 1
@@ -82,7 +86,11 @@ class TrainOptions:
     def __post_init__(self) -> None:
         """Raises `UsageError` for a value out of its range."""
         _at_least(self, 1, "epochs", "batch", "val_period")
-        _at_least(self, 0, "workers", "warmup_epochs", "save_period", "patience", "momentum", "lr_final", "teacher_weight")
+        _at_least(
+            self, 0, "workers", "warmup_epochs", "save_period", "patience", "momentum", "lr_final", "teacher_weight"
+        )
+        if self.weights and self.start != self.weights:
+            raise UsageError(f"model '{self.model}' is a file with weights, and weights is given too; give one of them")
         if not 0 <= self.ema < 1:
             raise UsageError(f"ema is {self.ema}; it is a decay from 0 (none) to below 1")
         if self.lr0 is not None and self.lr0 <= 0:
@@ -92,12 +100,24 @@ class TrainOptions:
                 raise UsageError(f"{name} is {getattr(self, name)}; it is from 0 to 1")
 
     @property
+    def start(self) -> str | None:
+        """The file with the weights to start from; none: from scratch."""
+        return self.model if Path(self.model).suffix in _WEIGHT_FILES else self.weights
+
+    @property
     def validates(self) -> bool:
         """Whether a split chooses the best epoch."""
         return self.val_split != "none"
 
 
-def default_rate(spec: ModelSpec, options: TrainOptions) -> float:
+def resolve(options: TrainOptions, spec: ModelSpec) -> TrainOptions:
+    """The options with the recipe's learning rate and weight decay for this model where none is given."""
+    rate = _default_rate(spec, options) if options.lr0 is None else options.lr0
+    decay = _default_decay(spec, options) if options.weight_decay is None else options.weight_decay
+    return replace(options, lr0=rate, weight_decay=decay)
+
+
+def _default_rate(spec: ModelSpec, options: TrainOptions) -> float:
     """The recipe's learning rate for this batch: proportional to the batch, a tenth where trained weights go on.
 
     Sources: torchvision's references (ssd300_vgg16: 0.002 for 32 images), measured for networks with batch norm
@@ -109,10 +129,10 @@ def default_rate(spec: ModelSpec, options: TrainOptions) -> float:
         per_image = 0.002 / 32
     else:
         per_image = 0.05 / 16
-    return per_image * options.batch * (0.1 if options.weights else 1.0)
+    return per_image * options.batch * (0.1 if options.start else 1.0)
 
 
-def default_decay(spec: ModelSpec, options: TrainOptions) -> float:
+def _default_decay(spec: ModelSpec, options: TrainOptions) -> float:
     """The recipe's weight decay: the paper's for VGG, torchvision's for mobile networks, a usual one for AdamW."""
     if options.optimizer == "adamw":
         return 0.05
@@ -125,7 +145,7 @@ def to_table(options: TrainOptions) -> dict[str, Any]:
 
 
 def read_options(path: Path, changes: dict[str, Any]) -> TrainOptions:
-    """The options of a YAML file with some changed. Raises `UsageError` naming the file, the key and the nearest one."""
+    """The options of a YAML file, some changed. Raises `UsageError` naming the file, the key and the nearest one."""
     try:
         table = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
@@ -151,8 +171,8 @@ def make_options(table: dict[str, Any], where: str = "options") -> TrainOptions:
         raise UsageError(f"{where}: option '{'.'.join(map(str, first['loc']))}': {first['msg']}") from None
 
 
-def _at_least(options: TrainOptions, least: float, *names: str) -> None:
+def _at_least(options: TrainOptions, least: int, *names: str) -> None:
     """Raises `UsageError` for the first of these options that is too small."""
     for name in names:
         if getattr(options, name) < least:
-            raise UsageError(f"{name} is {getattr(options, name)}; it is at least {least:g}")
+            raise UsageError(f"{name} is {getattr(options, name)}; it is at least {least}")

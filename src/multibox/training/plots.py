@@ -23,7 +23,7 @@ def plot_curves(rows: Sequence[Row], path: Path) -> None:
 
     panels = [(title, [name for name in names if any(name in row for row in rows)]) for title, names in _PANELS]
     shown = [(title, names) for title, names in panels if names]
-    figure = Figure(figsize=(4.2 * len(shown), 3.4), layout="constrained")
+    figure = Figure(figsize=(4.2 * len(shown), 3.4))
     for axes, (title, names) in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown, strict=True):
         for name in names:
             points = [(row["epoch"], row[name]) for row in rows if name in row]
@@ -31,6 +31,7 @@ def plot_curves(rows: Sequence[Row], path: Path) -> None:
         axes.set(title=title, xlabel="epoch", ylim=(0, None))
         axes.grid(alpha=0.3)
         axes.legend(fontsize=8)
+    figure.subplots_adjust(left=0.16 / len(shown), right=1 - 0.06 / len(shown), top=0.9, bottom=0.15, wspace=0.22)
     draft = path.with_name(f".{path.name}.{os.getpid()}.part")
     FigureCanvasAgg(figure).print_png(draft)
     draft.replace(path)

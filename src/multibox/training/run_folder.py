@@ -46,10 +46,9 @@ def find_resumed(run: str | Path) -> Path:
     return folder
 
 
-def write_arguments(folder: Path, options: TrainOptions, resolved: dict[str, Any]) -> None:
-    """`args.yaml`, the options as given and what they came to, and `env.json`, with what and on what it ran."""
-    table = {**to_table(options), **resolved}
-    write_text(folder / "args.yaml", yaml.safe_dump(table, sort_keys=False, allow_unicode=True))
+def write_arguments(folder: Path, options: TrainOptions) -> None:
+    """`args.yaml`, the resolved options, and `env.json`, with what and on what it ran."""
+    write_text(folder / "args.yaml", yaml.safe_dump(to_table(options), sort_keys=False, allow_unicode=True))
     write_text(folder / "env.json", json.dumps(_environment(), indent=2) + "\n")
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,15 +13,15 @@ from multibox.boxes.coding import to_corners
 from multibox.boxes.overlap import pairwise_iou
 from multibox.data.augment import AugmentSpec
 from multibox.data.check import check_dataset, refuse_fatal
-from multibox.data.dataset import Dataset
+from multibox.data.dataset import Boxes, Dataset
 from multibox.data.open import open_dataset
-from multibox.errors import DataError, UsageError
+from multibox.errors import DataError
 from multibox.images.prepare import letterbox_area
 from multibox.network.build import build_model
 from multibox.network.model import SSD
 from multibox.spec import ModelSpec
-from multibox.training.distillation import Teacher, check_teacher
-from multibox.training.options import TrainOptions
+from multibox.training.distillation import Teacher
+from multibox.training.options import TrainOptions, resolve
 from multibox.weights.source import load_weights
 from multibox.zoo import load_spec
 from multibox.zoo.models import load_model, spec_of
@@ -30,7 +29,6 @@ from multibox.zoo.transfer import transfer
 
 log = logging.getLogger(__name__)
 
-_WEIGHT_FILES = (".safetensors", ".tflite", ".pth", ".pt", ".tar", ".ckpt", ".bin")
 _SHOWN_PROBLEMS = 10
 _POOR_COVERAGE = 0.8
 
@@ -48,10 +46,6 @@ class Setup:
 
 def prepare_training(options: TrainOptions) -> Setup:
     """Reads and checks everything, and says what there is. Raises `DataError`, `ModelError`, `UsageError`."""
-    if Path(options.model).suffix in _WEIGHT_FILES:
-        if options.weights:
-            raise UsageError(f"model '{options.model}' is a file with weights, and weights is given too; give one of them")
-        options = replace(options, weights=options.model)
     train = _open(options, options.split)
     val = _open(options, options.val_split) if options.validates else None
     names, ids = train.names, train.ids
@@ -60,10 +54,12 @@ def prepare_training(options: TrainOptions) -> Setup:
     spec = _spec(options).with_names(names, ids)
     _say_classes(train, val)
     network = build_model(spec)
-    if options.weights:
-        _start_from(network, options.weights)
+    if options.start:
+        _start_from(network, options.start)
     _say_coverage(train, network)
-    return Setup(options=options, train=train, val=val, network=network, teacher=_teacher(options, network))
+    return Setup(
+        options=resolve(options, spec), train=train, val=val, network=network, teacher=_teacher(options, network)
+    )
 
 
 def augmentation(options: TrainOptions) -> AugmentSpec:
@@ -90,7 +86,8 @@ def coverage(dataset: Dataset, network: SSD) -> dict[str, tuple[float, int]]:
     for record in dataset.records:
         boxes = _on_input(record.boxes[~record.crowd], record.width, record.height, network.spec)
         if len(boxes):
-            unit = torch.from_numpy(boxes / np.float32([network.spec.input.width, network.spec.input.height] * 2))
+            sides_of_input = np.array([network.spec.input.width, network.spec.input.height] * 2, np.float32)
+            unit = torch.from_numpy(boxes / sides_of_input)
             best.append(pairwise_iou(unit, priors).amax(dim=1).numpy())
             sides.append(np.sqrt((boxes[:, 2:] - boxes[:, :2]).prod(axis=1)))
     side, covered = np.concatenate(sides), np.concatenate(best) >= 0.5
@@ -113,7 +110,7 @@ def _open(options: TrainOptions, split: str) -> Dataset:
 
 def _spec(options: TrainOptions) -> ModelSpec:
     """The sheet, or what the file with weights says of itself."""
-    if Path(options.model).suffix in _WEIGHT_FILES:
+    if options.start == options.model:
         return spec_of(load_weights(options.model))
     return load_spec(options.model)
 
@@ -131,12 +128,10 @@ def _start_from(network: SSD, weights: str) -> None:
 
 
 def _teacher(options: TrainOptions, network: SSD) -> Teacher | None:
-    """The teacher with the classes of the student, by name."""
+    """The teacher, checked against its student."""
     if not options.teacher:
         return None
-    teacher = load_model(options.teacher)
-    check_teacher(teacher, network)
-    return Teacher(teacher, options.teacher_weight)
+    return Teacher(load_model(options.teacher), network, options.teacher_weight)
 
 
 def _say_classes(train: Dataset, val: Dataset | None) -> None:
@@ -167,13 +162,13 @@ def _say_coverage(train: Dataset, network: SSD) -> None:
         )
 
 
-def _on_input(boxes: np.ndarray, width: int, height: int, spec: ModelSpec) -> np.ndarray:  # type: ignore[type-arg]
+def _on_input(boxes: Boxes, width: int, height: int, spec: ModelSpec) -> Boxes:
     """Boxes in pixels of the photo -> boxes in pixels of the network's input."""
     x, y, inner_width, inner_height = 0, 0, spec.input.width, spec.input.height
     if spec.input.resize == "letterbox":
         x, y, inner_width, inner_height = letterbox_area(width, height, spec.input)
-    scale = np.float32([inner_width / width, inner_height / height] * 2)
-    return np.asarray(boxes * scale + np.float32([x, y] * 2), np.float32)
+    scale = np.array([inner_width / width, inner_height / height] * 2)
+    return np.asarray(boxes * scale + np.array([x, y] * 2), np.float32)
 
 
 def _shorten(words: tuple[str, ...] | list[str], most: int = 6) -> str:

@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 import logging
-import warnings
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import Callback, Trainer, seed_everything
-from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch import Callback, seed_everything
+from torch.utils.data import DataLoader
 
 from multibox.data.samples import TrainSamples
-from multibox.errors import UsageError
 from multibox.network.model import SSD
 from multibox.training.callbacks import EpochLog, Interrupted, Interruption, ResumePoint
 from multibox.training.ema import Averaging
 from multibox.training.keeper import Keeper, metrics_of
-from multibox.training.loader import make_loader
+from multibox.training.loader import EpochSamples, make_loader, to_batch
 from multibox.training.module import TrainingModule
-from multibox.training.optimizer import freeze_parts
-from multibox.training.options import TrainOptions, default_decay, default_rate, read_options, to_table
+from multibox.training.optimizer import freeze_parts, hold_norms
+from multibox.training.options import TrainOptions, read_options
+from multibox.training.pictures import draw_batch
 from multibox.training.results_table import ResultsTable
 from multibox.training.run_folder import LAST_CHECKPOINT, find_resumed, make_run_folder, write_arguments
 from multibox.training.setup import Setup, augmentation, prepare_training
+from multibox.training.trainer import accelerator_of, make_trainer
+from multibox.training.validation import validate
 
 log = logging.getLogger(__name__)
 
@@ -39,18 +42,30 @@ class TrainResult:
     metrics: dict[str, float]
     interrupted: bool = False
 
+    def as_dict(self) -> dict[str, Any]:
+        """In plain types, for JSON."""
+        return {**asdict(self), "folder": str(self.folder), "weights": str(self.weights)}
+
 
 def train(options: TrainOptions) -> TrainResult:
-    """Trains from the start, into a new run folder. Raises `MultiboxError`s, each a sentence."""
+    """Trains from the first step, into a new run folder. Raises `MultiboxError`s, each a sentence."""
     seed_everything(options.seed, verbose=False)
     setup = prepare_training(options)
+    log.info(
+        "learning rate %.4g (%s), weight decay %.4g, %s",
+        setup.options.lr0,
+        "as given" if options.lr0 else f"the model's, scaled to batches of {options.batch}",
+        setup.options.weight_decay,
+        options.optimizer,
+    )
     return _run(setup, make_run_folder(options), resumed=None)
 
 
 def resume(run: str | Path, changes: dict[str, Any] | None = None) -> TrainResult:
     """Goes on with a run after its last whole epoch, with the options that it was started with.
 
-    `changes` may name `device`, `workers` and the like; a change of `epochs` alters the schedule from here on.
+    `changes` may name `device`, `workers` and the like; another number of epochs alters the schedule from here on.
+    Raises `UsageError` where there is nothing to resume.
     """
     folder = find_resumed(run)
     options = read_options(folder / "args.yaml", changes or {})
@@ -60,74 +75,75 @@ def resume(run: str | Path, changes: dict[str, Any] | None = None) -> TrainResul
 
 def _run(setup: Setup, folder: Path, *, resumed: Path | None) -> TrainResult:
     """The training itself, from the first step or from a checkpoint."""
-    options, network = setup.options, setup.network.to(memory_format=torch.channels_last)
-    freeze_parts(network, options.freeze)
-    rate = options.lr0 or default_rate(network.spec, options)
-    decay = default_decay(network.spec, options) if options.weight_decay is None else options.weight_decay
-    resolved = {"lr0": rate, "weight_decay": decay}
-    write_arguments(folder, options, resolved)
-    samples = TrainSamples(setup.train, network.spec.input, augmentation(options), options.seed, cache=options.cache)
-    loader = make_loader(
-        samples, batch=options.batch, seed=options.seed, workers=options.workers, pin=_accelerator(options) != "cpu"
-    )
-    paths = [record.path for record in setup.train.records]
-    module = TrainingModule(
-        network, options, rate=rate, decay=decay, steps=len(loader), paths=paths, teacher=setup.teacher
-    )
+    options = setup.options
+    if options.threads is not None:
+        torch.set_num_threads(options.threads)
+    write_arguments(folder, options)
+    loader = _make_loader(setup, folder)
+    module = _make_module(setup, len(loader))
     table = ResultsTable(folder / "results.csv", before_epoch=_epochs_done(resumed))
-    keeper = Keeper(folder, table, options, {**to_table(options), **resolved})
+    keeper = Keeper(folder, table, options, setup.val or setup.train)
     averaging = Averaging(options.ema) if options.ema else None
     epoch_log = EpochLog(table, options.epochs, _validation(setup), keeper.keep, averaging)
-    callbacks = [Interruption(), *([averaging] if averaging else []), epoch_log, ResumePoint(folder)]
-    _say_start(options, folder, rate, decay, len(loader))
-    interrupted = _fit(options, folder, module, loader, callbacks, resumed)
-    if interrupted:
-        keeper.write(epoch_log.network(module), "last", None)
+    log.info("%d epochs of %d steps into %s", options.epochs, len(loader), folder)
+    interrupted = _fit(options, folder, module, loader, [averaging, epoch_log, ResumePoint(folder)], resumed)
+    keeper.finish(epoch_log.network(module), interrupted=interrupted)
     return TrainResult(
-        folder=folder, weights=keeper.weights, epochs=int(table.rows[-1]["epoch"]) if table.rows else 0,
-        metrics=metrics_of(keeper.best), interrupted=interrupted,
-    )  # fmt: skip
+        folder=folder,
+        weights=keeper.weights,
+        epochs=int(table.rows[-1]["epoch"]) if table.rows else 0,
+        metrics=metrics_of(keeper.best),
+        interrupted=interrupted,
+    )
+
+
+def _make_loader(setup: Setup, folder: Path) -> DataLoader[Any]:
+    """The batches; the first of them is drawn into `train_batch0.jpg`."""
+    options, network = setup.options, setup.network.spec.input
+    samples = TrainSamples(setup.train, network, augmentation(options), options.seed, cache=options.cache)
+    pin = accelerator_of(options) == "cuda"
+    loader = make_loader(samples, batch=options.batch, seed=options.seed, workers=options.workers, pin=pin)
+    keyed = EpochSamples(samples)
+    first = to_batch([keyed[key] for key in islice(loader.sampler, options.batch)])
+    draw_batch(first, setup.train.names, folder / "train_batch0.jpg")
+    return loader
+
+
+def _make_module(setup: Setup, steps: int) -> TrainingModule:
+    """The network ready to learn."""
+    network = setup.network.to(memory_format=torch.channels_last)
+    freeze_parts(network, setup.options.freeze)
+    hold_norms(network, setup.options.freeze_norms)
+    paths = [record.path for record in setup.train.records]
+    return TrainingModule(network, setup.options, steps, paths, setup.teacher)
 
 
 def _fit(
-    options: TrainOptions, folder: Path, module: TrainingModule, loader: Any, callbacks: list[Callback],
+    options: TrainOptions,
+    folder: Path,
+    module: TrainingModule,
+    loader: DataLoader[Any],
+    callbacks: list[Callback | None],
     resumed: Path | None,
-) -> bool:  # fmt: skip
-    """Runs Lightning's loop; whether it was interrupted."""
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    accelerator, devices = _accelerator(options), _devices(options)
-    trainer = Trainer(
-        accelerator=accelerator,
-        devices=devices,
-        max_epochs=options.epochs,
-        precision="bf16-mixed" if options.amp == "bf16" else "32-true",
-        gradient_clip_val=options.clip_grad,
-        logger=TensorBoardLogger(folder, name="", version="tensorboard"),
-        callbacks=callbacks,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        log_every_n_steps=1,
-        use_distributed_sampler=False,
-    )
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module="lightning")
-        try:
+) -> bool:
+    """Runs the loop; whether it was interrupted."""
+    interruption = Interruption()
+    trainer = make_trainer(options, folder, [interruption, *(each for each in callbacks if each)])
+    try:
+        with interruption.listening():
             trainer.fit(module, loader, ckpt_path=resumed, weights_only=True)
-        except Interrupted:
-            return True
+    except Interrupted:
+        return True
     return False
 
 
-def _validation(setup: Setup) -> Any:
+def _validation(setup: Setup) -> Callable[[SSD, int], dict[str, float] | None]:
     """(network, epoch) -> metrics, in the epochs that are validated; the last one always is."""
     options, dataset = setup.options, setup.val
 
     def run(network: SSD, epoch: int) -> dict[str, float] | None:
         if dataset is None or (epoch % options.val_period and epoch != options.epochs):
             return None
-        from multibox.training.validation import validate
-
         return validate(network, dataset, options.batch)
 
     return run
@@ -138,31 +154,3 @@ def _epochs_done(resumed: Path | None) -> int:
     if resumed is None:
         return 0
     return int(torch.load(resumed, map_location="cpu", weights_only=True)["epoch"]) + 1
-
-
-def _accelerator(options: TrainOptions) -> str:
-    """`cpu`, `cuda` or `mps`. Raises `UsageError` for a device there is not."""
-    kind = options.device.split(":")[0]
-    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if kind == "auto":
-        return next((name for name in ("cuda", "mps") if available[name]), "cpu")
-    if kind not in available:
-        raise UsageError(f"device '{options.device}' is none of auto, cpu, cuda, cuda:N, mps")
-    if not available[kind]:
-        raise UsageError(f"device '{options.device}' is not there; use --device cpu or auto")
-    return kind
-
-
-def _devices(options: TrainOptions) -> Any:
-    """Lightning's word for the device: one of them, by number where a number is given."""
-    _, _, number = options.device.partition(":")
-    if number and not number.isdecimal():
-        raise UsageError(f"device '{options.device}' is none of auto, cpu, cuda, cuda:N, mps")
-    return [int(number)] if number else 1
-
-
-def _say_start(options: TrainOptions, folder: Path, rate: float, decay: float, steps: int) -> None:
-    """What is about to happen."""
-    origin = "as given" if options.lr0 else f"the recipe's, scaled to batches of {options.batch}"
-    log.info("learning rate %.4g (%s), weight decay %.4g, %s", rate, origin, decay, options.optimizer)
-    log.info("%d epochs of %d steps into %s", options.epochs, steps, folder)

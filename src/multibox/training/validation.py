@@ -17,4 +17,4 @@ def validate(network: SSD, dataset: Dataset, batch: int) -> dict[str, float]:
         report = evaluate(Detector(TorchEngine(network)), dataset, batch=batch)
     finally:
         network.train(training)
-    return dict(report.coco)
+    return {**report.metrics, **{f"AP/{row.name}": row.AP for row in report.per_class}}

@@ -36,7 +36,9 @@ def open_engine(model: str | Path, engine: EngineName = "auto", *, threads: int 
 def _open_onnx(path: Path, engine: EngineName, threads: int | None) -> Engine:
     """An exported file on the engine that is asked for, or on the first that is installed."""
     if engine == "torch":
-        raise ModelError(f"{path}: engine 'torch' runs weights, not exported files; give the .safetensors, or another engine")
+        raise ModelError(
+            f"{path}: engine 'torch' runs weights, not exported files; give the .safetensors, or another engine"
+        )
     from multibox.prediction.engines.onnx_file import read_onnx
 
     file = read_onnx(path)

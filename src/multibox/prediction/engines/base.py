@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ class RawDetections(NamedTuple):
     labels: NDArray[np.int64]
 
 
+@runtime_checkable
 class Engine(Protocol):
     """A model on a runtime. `run` may be called from several threads at once."""
 

@@ -32,7 +32,7 @@ class TorchEngine:
         best_first = replace(model.spec.postprocess, order="score_descending")
         self._rule = replace(model.spec, postprocess=best_first)
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self._model = model.eval().to(self._device, memory_format=torch.channels_last)
+        self._model = model.eval().to(self._device).to(memory_format=torch.channels_last)
         self._normalize = Normalize(model.spec.input).to(self._device)
 
     def run(self, batch: NDArray[np.uint8]) -> list[RawDetections]:

@@ -1,0 +1,79 @@
+"""`multibox export`: weights -> a file for other runtimes, with one line that says how well it agrees with torch."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from multibox.errors import ModelError, UsageError
+
+if TYPE_CHECKING:
+    from multibox.network.model import SSD
+
+
+def export(
+    given: Annotated[
+        str | None, typer.Argument(metavar="MODEL", help="A checkpoint, ours (.safetensors) or of another codebase.")
+    ] = None,
+    *,
+    model: Annotated[str | None, typer.Option("--model", "-m", help="The model as an option.")] = None,
+    format: Annotated[Literal["onnx"], typer.Option(help="Kind of file.")] = "onnx",
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The file to write; none: beside the model, with its name.")
+    ] = None,
+    batch: Annotated[
+        str, typer.Option("--batch", "--batch-size", help="Images per run: a number, or dynamic.")
+    ] = "dynamic",
+    weights: Annotated[
+        Literal["fp32", "fp16", "int8"],
+        typer.Option(help="How weights are stored; they are computed with in fp32. int8: a quarter of the size."),
+    ] = "fp32",
+    json: Annotated[bool, typer.Option("--json", help="The outcome as JSON on stdout.")] = False,
+) -> None:
+    """Write a model as ONNX: pixels in, boxes, scores and labels out, with everything between inside the file.
+
+    The file is compared with torch on photographs; one that does not agree is not left behind (exit code 5).
+    """
+    name = given or model
+    if name is None:
+        raise UsageError("name the model to export: a .safetensors or a checkpoint of another codebase")
+    images = _images_per_run(batch)
+    source = Path(name)
+    if source.suffix.lower() == ".onnx":
+        raise ModelError(f"{source}: is an exported file already; give the weights it was made from")
+    network, metrics = _load(source)
+    from multibox.exporting.onnx import export_onnx
+
+    target = output or Path(f"{source.with_suffix('')}.{format}")
+    parity = export_onnx(network, target, metrics=metrics, weights=weights, batch=images)
+    if json:
+        from json import dumps
+
+        facts = {"file": str(target), "bytes": target.stat().st_size, "model": network.spec.name, "weights": weights}
+        typer.echo(dumps({**facts, "batch": images, "parity": asdict(parity)}))
+    else:
+        typer.echo(f"parity: {parity}")
+        typer.echo(f"{target}: {network.spec.name}, weights {weights}, {target.stat().st_size / 1e6:.1f} MB")
+
+
+def _images_per_run(word: str) -> int | None:
+    """`dynamic` (None) or a number of images. Raises `UsageError`."""
+    if word == "dynamic":
+        return None
+    if word.isdecimal() and int(word) > 0:
+        return int(word)
+    raise UsageError(f"--batch is '{word}'; give a number of images, or dynamic")
+
+
+def _load(source: Path) -> tuple[SSD, dict[str, object]]:
+    """The network of a weights file, and the metrics written into it. Raises `ModelError`."""
+    from multibox.weights.source import load_weights
+    from multibox.zoo.models import assemble, load_model
+
+    if not source.is_file():
+        return load_model(source), {}  # says what is missing: a file, a name, or the weights of a sheet
+    loaded = load_weights(source)
+    return assemble(loaded, str(source)), loaded.metrics

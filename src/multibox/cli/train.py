@@ -1,0 +1,170 @@
+"""`multibox train`: a dataset and a model become weights in a run folder."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from multibox.training.train import TrainResult
+
+_what = partial(typer.Option, rich_help_panel="What")
+_learn = partial(typer.Option, rich_help_panel="How it learns")
+_look = partial(typer.Option, rich_help_panel="What is drawn for each image")
+_keep = partial(typer.Option, rich_help_panel="Where and what is kept")
+
+
+def train(
+    *,
+    data: Annotated[str | None, _what("--data", "-d", help="The dataset's folder, in VOC or COCO layout.")] = None,
+    model: Annotated[
+        str | None, _what("--model", "-m", help="A sheet's name or path, or a file with weights to go on from.")
+    ] = None,
+    weights: Annotated[
+        str | None, _what("--weights", "--ckpt", help="Weights to start a sheet from; class rows by name.")
+    ] = None,
+    split: Annotated[str | None, _what(help="The split that is learnt. [default: train]")] = None,
+    val_split: Annotated[
+        str | None, _what(help="The split that chooses the best epoch, or none. [default: val]")
+    ] = None,
+    names: Annotated[
+        str | None, _what("--names", "--classes", help="Classes and their order, a,b,c. [default: the data's]")
+    ] = None,
+    epochs: Annotated[int | None, _what("--epochs", help="[default: 60]")] = None,
+    batch: Annotated[int | None, _what("--batch", "--batch-size", help="Images per step. [default: 16]")] = None,
+    config: Annotated[Path | None, _what("--config", help="A YAML file of options, such as a run's args.yaml.")] = None,
+    resume: Annotated[Path | None, _what("--resume", help="The folder of a run to go on with.")] = None,
+    device: Annotated[str | None, _what("--device", help="auto, cpu, cuda, cuda:N or mps. [default: auto]")] = None,
+    workers: Annotated[int | None, _what("--workers", help="Processes that read images. [default: 2]")] = None,
+    threads: Annotated[int | None, _what("--threads", help="CPU threads of the network. [default: torch's]")] = None,
+    amp: Annotated[Literal["none", "bf16"] | None, _what("--amp", help="Mixed precision. [default: none]")] = None,
+    seed: Annotated[int | None, _what("--seed", help="[default: 0]")] = None,
+    lr0: Annotated[
+        float | None, _learn("--lr0", "--lr", help="Highest learning rate. [default: the model's, scaled to the batch]")
+    ] = None,
+    lr_final: Annotated[
+        float | None, _learn("--lr-final", help="Last rate of the cosine, a share of lr0. [default: 0]")
+    ] = None,
+    optimizer: Annotated[Literal["sgd", "adamw"] | None, _learn("--optimizer", help="[default: sgd]")] = None,
+    momentum: Annotated[float | None, _learn("--momentum", help="[default: 0.9]")] = None,
+    weight_decay: Annotated[float | None, _learn("--weight-decay", help="[default: the model's]")] = None,
+    decay_norms: Annotated[
+        bool | None, _learn("--decay-norms/--no-decay-norms", help="Whether norms and biases decay. [default: yes]")
+    ] = None,
+    schedule: Annotated[
+        Literal["cosine", "step", "constant"] | None, _learn("--schedule", help="[default: cosine]")
+    ] = None,
+    milestones: Annotated[
+        str | None, _learn("--milestones", help="Where steps are, shares of the training. [default: 0.67,0.89]")
+    ] = None,
+    warmup_epochs: Annotated[float | None, _learn("--warmup-epochs", help="[default: 1]")] = None,
+    clip_grad: Annotated[
+        float | None, _learn("--clip-grad", help="Largest norm of the gradient. [default: none]")
+    ] = None,
+    negative_ratio: Annotated[
+        float | None, _learn("--negative-ratio", help="Hard negatives per positive. [default: 3]")
+    ] = None,
+    ema: Annotated[
+        float | None,
+        _learn("--ema", help="Decay of the averaged weights, 0 for none. [default: 0.9998, reached slowly]"),
+    ] = None,
+    freeze: Annotated[str | None, _learn("--freeze", help="Parts that do not learn: backbone,head,...")] = None,
+    freeze_norms: Annotated[
+        bool | None, _learn("--freeze-norms/--no-freeze-norms", help="Whether batch norms stay as they start.")
+    ] = None,
+    teacher: Annotated[
+        str | None, _learn("--teacher", help="A trained network of the same priors to learn from.")
+    ] = None,
+    teacher_weight: Annotated[float | None, _learn("--teacher-weight", help="[default: 1]")] = None,
+    augment: Annotated[
+        bool | None, _look("--augment/--no-augment", help="Whether images are changed at all. [default: yes]")
+    ] = None,
+    zoom_out: Annotated[float | None, _look("--zoom-out", help="Probability of zooming out. [default: 0.5]")] = None,
+    zoom_out_max: Annotated[
+        float | None, _look("--zoom-out-max", help="Largest canvas, times the photo's sides. [default: 4]")
+    ] = None,
+    crop: Annotated[bool | None, _look("--crop/--no-crop", help="The paper's IoU crop. [default: yes]")] = None,
+    crop_min: Annotated[
+        float | None, _look("--crop-min", help="Smallest side of a crop, share of the photo's. [default: 0.3]")
+    ] = None,
+    flip: Annotated[float | None, _look("--flip", help="Probability of a mirrored image. [default: 0.5]")] = None,
+    photometric: Annotated[
+        bool | None, _look("--photometric/--no-photometric", help="Brightness, contrast, colour. [default: yes]")
+    ] = None,
+    cache: Annotated[bool | None, _look("--cache/--no-cache", help="Keep the files' bytes in memory.")] = None,
+    project: Annotated[str | None, _keep("--project", "--output-dir", help="[default: runs/train]")] = None,
+    name: Annotated[
+        str | None,
+        _keep("--name", help="The run's folder in the project; a number is added where taken. [default: run]"),
+    ] = None,
+    exist_ok: Annotated[bool | None, _keep("--exist-ok", help="Write into a folder that is there.")] = None,
+    val_period: Annotated[int | None, _keep("--val-period", help="Validate every k-th epoch. [default: 1]")] = None,
+    save_period: Annotated[int | None, _keep("--save-period", help="Keep the weights of every k-th epoch.")] = None,
+    patience: Annotated[int | None, _keep("--patience", help="Stop after so many epochs without a better AP.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="The outcome as JSON on stdout.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Warnings only.")] = False,
+) -> None:
+    """Train a model on your own images, or go on with a run (--resume).
+
+    Classes come from the data. Logs go to stderr; the run's folder, its weights and metrics to stdout.
+    """
+    given = {key: value for key, value in locals().items() if value is not None}
+    apart = {key: given.pop(key, None) for key in ("json", "quiet", "config", "resume")}
+    result = _run(_split_lists(given), apart["config"], apart["resume"], quiet)
+    _show(result, json)
+    if result.interrupted:
+        raise typer.Exit(130)
+
+
+def _run(given: dict[str, Any], config: Path | None, resumed: Path | None, quiet: bool) -> TrainResult:
+    """Calls the training with the options that were given."""
+    from multibox.cli.logs import logs_to_stderr
+    from multibox.errors import UsageError
+    from multibox.training import train as room
+    from multibox.training.options import make_options, read_options
+
+    with logs_to_stderr(quiet):
+        if resumed is not None:
+            fixed = [key for key in ("data", "model", "weights", "names") if key in given]
+            if fixed or config:
+                raise UsageError(f"--resume goes on as the run began; leave out --{fixed[0] if fixed else 'config'}")
+            return room.resume(resumed, given)
+        for needed in ("data", "model"):
+            if needed not in given and config is None:
+                raise UsageError(
+                    f"--{needed} is missing; for example: multibox train --data FOLDER --model ssd300_vgg16"
+                )
+        return room.train(read_options(config, given) if config else make_options(given))
+
+
+def _split_lists(given: dict[str, Any]) -> dict[str, Any]:
+    """Words between commas as tuples, numbers where they are numbers."""
+    for key in ("names", "freeze"):
+        if key in given:
+            given[key] = tuple(word.strip() for word in given[key].split(",") if word.strip())
+    if "milestones" in given:
+        try:
+            given["milestones"] = tuple(float(word) for word in given["milestones"].split(","))
+        except ValueError:
+            raise typer.BadParameter(
+                f"'{given['milestones']}' is not numbers between commas", param_hint="--milestones"
+            ) from None
+    return given
+
+
+def _show(result: TrainResult, json: bool) -> None:
+    """The outcome on stdout."""
+    if json:
+        from json import dumps
+
+        typer.echo(dumps(result.as_dict(), indent=2))
+        return
+    typer.echo(f"run      {result.folder}")
+    typer.echo(f"weights  {result.weights}")
+    typer.echo(f"epochs   {result.epochs}{' (interrupted; --resume goes on)' if result.interrupted else ''}")
+    for name in ("AP", "AP50"):
+        if name in result.metrics:
+            typer.echo(f"{name:<8} {result.metrics[name]:.4f}")

@@ -1,0 +1,130 @@
+"""A real model, exported for real: agreement with torch, storage of weights, what is left behind when it fails."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from multibox.errors import ExportError
+from multibox.exporting.check import sample_images
+from multibox.exporting.onnx import export_onnx
+from multibox.exporting.parity import compare
+from multibox.exporting.storage import round_weights
+from multibox.images.prepare import prepare
+from multibox.network.build import build_model
+from multibox.network.model import SSD
+from multibox.prediction.engines import open_engine
+from multibox.prediction.engines.onnx_file import read_onnx
+from multibox.prediction.engines.torch_engine import TorchEngine
+from multibox.zoo import load_spec
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def model() -> SSD:
+    """Random weights, heads scaled so that scores are spread and some detections are sure."""
+    torch.manual_seed(0)
+    spec = load_spec("ssdlite320_mobilenet_v3_large").with_names(("cat", "dog", "cup"))
+    model = build_model(spec)
+    images = torch.from_numpy(pixels(model)).permute(0, 3, 1, 2) / 127.5 - 1
+    for part in model.modules():
+        if isinstance(part, torch.nn.BatchNorm2d):
+            part.reset_running_stats()
+            part.momentum = None  # the plain average
+    with torch.no_grad():
+        model(images)
+        model.eval()
+        spread = model(images).logits.std()
+        for name, weight in model.head.named_parameters():
+            if weight.ndim == 4 and weight.shape[1] > 1:
+                weight.mul_(1.5 / spread if "classes" in name else 0.5 / spread)
+    return model
+
+
+def pixels(model: SSD) -> np.ndarray:
+    return np.stack([prepare(image, model.spec.input).pixels for image in sample_images()])
+
+
+@pytest.fixture(scope="module")
+def exported(model: SSD, tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("exported") / "model.onnx"
+    parity = export_onnx(model, path, metrics={"AP": 0.5})
+    assert parity.agrees
+    assert parity.detections > 100
+    return path
+
+
+def test_all_three_engines_agree(model, exported):
+    truth = TorchEngine(model)
+    for name in ("openvino", "onnxruntime"):
+        parity = compare(truth, open_engine(exported, name, threads=1), pixels(model))
+        assert parity.agrees, parity
+        assert parity.detections > 100
+
+
+def test_the_file_says_what_it_is_and_nothing_about_this_machine(model, exported):
+    file = read_onnx(exported)
+    assert file.spec == model.spec
+    assert file.metrics == {"AP": 0.5}
+    assert str(Path(torch.__file__).parent.parent).encode() not in file.data
+    assert list(exported.parent.iterdir()) == [exported]
+
+
+@pytest.mark.parametrize(("storage", "share"), [("int8", 0.35), ("fp16", 0.6)])
+def test_smaller_files_compute_what_torch_does_with_the_same_rounding(storage, share, model, exported, tmp_path):
+    path = tmp_path / "small.onnx"
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    assert export_onnx(model, path, weights=storage).agrees
+    assert path.stat().st_size < share * exported.stat().st_size
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    rounded = TorchEngine(round_weights(model, storage))
+    for name in ("openvino", "onnxruntime"):
+        assert compare(rounded, open_engine(path, name, threads=1), pixels(model)).agrees
+
+
+def test_rounding_twice_is_rounding_once(model):
+    once = round_weights(model, "int8")
+    for a, b in zip(once.parameters(), round_weights(once, "int8").parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-6, atol=0)
+
+
+def test_a_fixed_number_of_images_and_photos_of_ones_own(model, tmp_path):
+    photos = [np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)]
+    model.train()
+    parity = export_onnx(model, tmp_path / "two.onnx", batch=2, images=photos)
+    assert parity.images == 1
+    assert model.training
+    model.eval()
+    engine = open_engine(tmp_path / "two.onnx", "onnxruntime", threads=1)
+    assert compare(TorchEngine(model), engine, pixels(model)).agrees
+
+
+def test_a_file_that_does_not_agree_is_not_left_behind(model, tmp_path):
+    path = tmp_path / "model.onnx"
+    path.write_bytes(b"what was there before")
+    diverged = round_weights(model, "fp32")
+    with torch.no_grad():
+        next(diverged.head.parameters()).fill_(float("nan"))
+    with pytest.raises(ExportError, match=r"model\.onnx: the exported file does not agree with torch .*nan"):
+        export_onnx(diverged, path)
+    assert path.read_bytes() == b"what was there before"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_cannot_be_written_is_said_in_one_sentence(model, tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(ExportError, match="cannot be written"):
+        export_onnx(model, tmp_path / "file" / "model.onnx")
+    with pytest.raises(ExportError, match="batch is 0"):
+        export_onnx(model, tmp_path / "model.onnx", batch=0)
+
+
+def test_a_model_that_was_never_trained_is_exported_too(tmp_path):
+    spec = load_spec("ssd300_vgg16").with_names(("cat", "dog"))
+    small = replace(spec, postprocess=replace(spec.postprocess, max_detections=20))
+    assert export_onnx(build_model(small), tmp_path / "untrained.onnx").agrees
