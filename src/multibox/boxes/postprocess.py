@@ -16,7 +16,8 @@ from multibox.errors import UsageError
 from multibox.spec import ModelSpec, PostprocessSpec
 
 _CHUNK = 1 << 19  # logits looked at in one piece
-_AHEAD = 4  # times max_detections candidates of an image are tried before all of them are
+_MANY = 1 << 13  # candidates from which on it pays to try the best of them first
+_AHEAD = 4  # as many times max_detections of an image are the best that are tried first
 _SLACK = 1e-3  # in units of logits: far above rounding, so that the first look never drops what the threshold keeps
 
 
@@ -156,12 +157,12 @@ def _suppressed(
 
     A candidate is removed by better ones only. So where the best few of an image leave enough, they decide alone.
     """
-    ahead = _AHEAD * spec.max_detections if spec.max_detections is not None else 0
-    if ahead and len(found.score) > images * ahead:
+    limit = spec.max_detections
+    if limit is not None and len(found.score) > max(_MANY, images * limit * _AHEAD):
         image = found.group // classes
-        kept = _kept(found.take(_best(found.score, image, ahead).sort().values), boxes, spec)
-        enough = (kept.group // classes).bincount(minlength=images) >= spec.max_detections
-        if bool((enough | (image.bincount(minlength=images) <= ahead)).all()):
+        kept = _kept(found.take(_best(found.score, image, limit * _AHEAD).sort().values), boxes, spec)
+        enough = (kept.group // classes).bincount(minlength=images) >= limit
+        if bool((enough | (image.bincount(minlength=images) <= limit * _AHEAD)).all()):
             return kept
     return _kept(found, boxes, spec)
 

@@ -52,21 +52,16 @@ def export_onnx(
     path = Path(path)
     if batch is not None and batch < 1:
         raise ExportError(f"{path}: batch is {batch}; it must be 1 or more")
-    training = model.training
-    rounded = round_weights(model, weights).eval().cpu()
-    try:
-        inference = Inference(rounded).eval()
+    inference = Inference(round_weights(model, weights).eval().cpu()).eval()
+    with _temporary(path) as temporary:  # first, as an export takes many seconds
         graph = make_graph(inference, batch)
         pack_weights(graph, weights)
-        _describe(graph, rounded, metrics)
-        with _temporary(path) as temporary:
-            temporary.write_bytes(graph.SerializeToString())
-            parity = check_export(inference, graph, images)
-            if not parity.agrees:
-                raise ExportError(f"{path}: the exported file does not agree with torch ({parity}); it was not written")
-            temporary.replace(path)
-    finally:
-        model.train(training)
+        _describe(graph, model, metrics)
+        parity = check_export(inference, graph, images)
+        if not parity.agrees:
+            raise ExportError(f"{path}: the exported file does not agree with torch ({parity}); it was not written")
+        temporary.write_bytes(graph.SerializeToString())
+        temporary.replace(path)
     return parity
 
 

@@ -22,6 +22,7 @@ class Teacher:
         self.normalize = Normalize(network.spec.input)
         self.weight = weight
         self.columns = torch.tensor(_columns(network, student))
+        self.first = int(student.spec.background)
 
     def loss(self, images: UInt8[Tensor, "n h w 3"], student: Predictions) -> Float[Tensor, ""]:
         """Weighted loss of the student's predictions on the same augmented images; 0 in perfect agreement.
@@ -32,7 +33,7 @@ class Teacher:
         """
         logits, offsets = self._ask(images)
         if self.network.spec.activation == "sigmoid":
-            known = student.logits[..., int(self.network.spec.background) :].float()
+            known = student.logits[..., self.first :].float()
             wanted = logits.sigmoid()
             surety = wanted.amax(dim=-1)
             scores = _cross_entropy(known, wanted) - _cross_entropy(logits, wanted)
@@ -77,7 +78,7 @@ def _check(teacher: SSD, student: SSD) -> None:
     ours, theirs = student.spec, teacher.spec
     pairs = (
         ("input", (theirs.input.height, theirs.input.width), (ours.input.height, ours.input.width)),
-        ("activation", (theirs.activation, theirs.background), (ours.activation, ours.background)),
+        ("activation", theirs.activation, ours.activation),
         ("coder", theirs.coder, ours.coder),
         ("number of priors", len(teacher.priors), len(student.priors)),
     )
