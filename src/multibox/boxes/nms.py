@@ -40,23 +40,25 @@ def nms(
 
     Within each group the best remaining box is kept and removes the boxes whose IoU with it is above `iou` (or equal
     to it, where `inclusive`), and so on. Boxes are x1, y1, x2, y2 in any unit (pixels with `plus_one`) and are compared
-    as they are: the usual offset per class would round their coordinates. Scores are compared as float32.
+    as they are: the usual offset per class would round their coordinates.
     """
-    order = best_first(scores, groups)
+    by_score = scores.sort(descending=True, stable=True).indices
+    order = by_score[groups[by_score].sort(stable=True).indices]
     rule = SuppressionRule(iou=iou, inclusive=inclusive, eps=eps, margin=float(plus_one))
-    kept = order[suppress(boxes[order], groups[order], rule)].sort().values
-    return kept[best_first(scores[kept], torch.zeros_like(kept))]
+    keep = torch.empty_like(order, dtype=torch.bool).scatter_(0, order, suppress(boxes[order], groups[order], rule))
+    return by_score[keep[by_score]]
 
 
 def best_first(scores: Float[Tensor, " m"], groups: Int[Tensor, " m"]) -> Int[Tensor, " m"]:
-    """The order by group, then by descending score, then by index: one sort of both keys packed into an integer."""
-    bits = (scores.float() + 0.0).view(torch.int32)  # + 0.0: -0.0 and 0.0 are equal scores
-    ascending = bits ^ ((bits >> 31) & 0x7FFFFFFF)  # integers in the order of the floats, negative ones too
-    return ((groups << 32) - ascending).sort(stable=True).indices
+    """The order by group, then by descending score, then by index, for float32 scores of 0 or more.
+
+    Bits of such floats are ordered as they are, so that both keys fit one integer and one sort.
+    """
+    return ((groups << 32) - scores.view(torch.int32)).sort(stable=True).indices
 
 
 def suppress(boxes: Float[Tensor, "m 4"], groups: Int[Tensor, " m"], rule: SuppressionRule) -> Bool[Tensor, " m"]:
-    """Which boxes are kept, for candidates that are sorted already (`best_first`).
+    """Which boxes are kept, for candidates that are sorted already, by group, then best first.
 
     The first candidates of every group are decided among themselves, then remove what they overlap of the rest, and
     so on: a crowded group costs kept times candidates, not candidates squared, and memory stays bounded.

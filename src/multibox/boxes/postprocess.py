@@ -15,7 +15,7 @@ from multibox.boxes.nms import SuppressionRule, best_first, suppress
 from multibox.errors import UsageError
 from multibox.spec import ModelSpec, PostprocessSpec
 
-_CHUNK = 1 << 19  # logits looked at in one piece
+_CHUNK = 1 << 20  # logits looked at in one piece
 _MANY = 1 << 13  # candidates from which on it pays to try the best of them first
 _AHEAD = 4  # as many times max_detections of an image are the best that are tried first
 _SLACK = 1e-3  # in units of logits: far above rounding, so that the first look never drops what the threshold keeps
@@ -74,7 +74,7 @@ def postprocess(
     level_sizes: Sequence[int] = (),
     input_size: tuple[int, int] | None = None,
 ) -> list[Detections]:
-    """Detections per image from decoded boxes (fractions) and the scores of the foreground classes.
+    """Detections per image from decoded boxes (fractions) and the scores (0 or more) of the foreground classes.
 
     Scores must be above the threshold; the best `topk` per class, level or image go on, through NMS per class, and the
     best `max_detections` come out in the order of the spec (equal scores: by class, then by prior). `level_sizes` are
@@ -169,9 +169,10 @@ def _suppressed(
 
 def _kept(found: _Candidates, boxes: Float[Tensor, "r 4"], spec: PostprocessSpec) -> _Candidates:
     """What NMS keeps of the top-k of each class."""
-    found = found.take(_best(found.score, found.group, spec.topk if spec.topk_scope == "class" else None))
+    order = _best(found.score, found.group, spec.topk if spec.topk_scope == "class" else None)
     rule = SuppressionRule(iou=spec.iou, inclusive=spec.iou_inclusive, eps=spec.iou_eps, margin=float(spec.plus_one))
-    return found.take(suppress(boxes.index_select(0, found.row), found.group, rule).nonzero()[:, 0])
+    box, group = boxes.index_select(0, found.row.index_select(0, order)), found.group.index_select(0, order)
+    return found.take(order.masked_select(suppress(box, group, rule)))
 
 
 def _best(scores: Float[Tensor, " m"], groups: Int[Tensor, " m"], limit: int | None) -> Int[Tensor, " k"]:

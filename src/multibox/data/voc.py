@@ -139,7 +139,7 @@ def _stems(folder: Path, split: str) -> list[str] | None:
 def _parse(file: Path) -> _Annotation:
     """One annotation file; what the format leaves out in practice (difficult, size) may be absent."""
     try:
-        tree: Element = SafeTree.parse(file).getroot()
+        tree: Element = SafeTree.fromstring(file.read_bytes())
     except (ParseError, DefusedXmlException, OSError, ValueError) as error:
         return _Annotation(file, "", (0, 0), None, f"the annotation is not readable XML ({error})")
     size = _number(tree, "size/width"), _number(tree, "size/height")
