@@ -11,8 +11,8 @@ from typing import Annotated, Any
 
 import typer
 
-_CORE = ("multibox", "numpy", "opencv-python-headless", "pillow", "openvino", "onnxruntime", "supervision", "hotcoco")
-_TRAIN = ("torch", "torchvision", "timm", "lightning", "onnx", "onnxscript", "safetensors")
+_CORE = ("multibox", "numpy", "opencv-python-headless", "pillow", "openvino", "supervision", "hotcoco")
+_EXTRA = ("onnxruntime", "torch", "torchvision", "timm", "lightning", "onnx", "onnxscript", "safetensors")
 
 
 def doctor(json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:
@@ -22,7 +22,7 @@ def doctor(json: Annotated[bool, typer.Option("--json", help="As JSON.")] = Fals
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
         "cores": _cores(),
-        "packages": {name: _version(name) for name in (*_CORE, *_TRAIN)},
+        "packages": {name: _version(name) for name in (*_CORE, *_EXTRA)},
         "engines": _engines(),
         "detector": trial,
         "ok": trial["ok"],
