@@ -5,5 +5,7 @@ data=${1:?the folder of a COCO data set} weights=${2:?the .tflite file to start 
 recipe=$(dirname "$0")/detector_in_the_box.yaml
 run=$(mktemp -d)
 multibox train --config "$recipe" --data "$data" --weights "$weights" --teacher "$weights" --project "$run"
-multibox export "$run/detector_in_the_box/weights/last.safetensors" --weights fp16 --output "$output"
+trained=$run/detector_in_the_box/weights/last.safetensors
+multibox evaluate "$trained" --data "$data" --split val --save-dir "$run/val"
+multibox export "$trained" --weights fp16 --metrics "$run/val/metrics.json" --output "$output"
 multibox evaluate "$output" --data "$data" --split val

@@ -9,6 +9,7 @@ from torchvision.models.detection import ssdlite320_mobilenet_v3_large
 from torchvision.models.detection.ssd import SSD as TorchvisionSSD
 
 from multibox.boxes.coding import decode, to_corners
+from multibox.boxes.nms import nms
 from multibox.boxes.postprocess import Detections, detect, postprocess
 from multibox.boxes.priors import make_priors
 from multibox.errors import UsageError
@@ -127,6 +128,18 @@ def test_images_of_a_batch_do_not_disturb_each_other() -> None:
     for i, image in enumerate(together):
         alone = detect(logits[i : i + 1], offsets[i : i + 1], PRIORS, SPEC)[0]
         assert all(torch.equal(a, b) for a, b in zip(image, alone, strict=True))
+
+
+@pytest.mark.parametrize("copies", [1, 5000])
+def test_trying_the_best_first_changes_nothing_whether_they_suffice_or_not(copies: int) -> None:
+    corner, side = torch.rand(2, 2, 5000, 2, generator=torch.Generator().manual_seed(3))
+    boxes = torch.cat([corner, corner + side * 0.2], dim=-1)
+    boxes[1, :copies] = boxes[1, 0]  # with so many copies of one box, the best of the second image leave too few
+    scores = torch.rand(2, 5000, 1, generator=torch.Generator().manual_seed(4))
+    rule = replace(RULE, score_threshold=0.0, max_detections=10, clip=False)
+    for found, box, score in zip(postprocess(boxes, scores, rule), boxes, scores[..., 0], strict=True):
+        kept = nms(box, score, torch.zeros(5000, dtype=torch.long), rule.iou)[:10]
+        assert torch.equal(found.boxes, box[kept]) and torch.equal(found.scores, score[kept])
 
 
 def test_half_precision_logits_and_empty_batches_are_fine() -> None:

@@ -4,6 +4,8 @@ import csv
 import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from dataclasses import replace
@@ -32,7 +34,7 @@ def same_weights(a: Path, b: Path) -> bool:
 
 @pytest.mark.slow
 def test_losses_fall_and_rectangles_are_found(options):
-    result = train(replace(options, epochs=24, batch=8, val_period=12, photometric=False))
+    result = train(replace(options, epochs=40, batch=8, val_period=40, photometric=False))
     losses = [float(row["train/loss"]) for row in rows_of(result.folder)]
     assert losses[-1] < 0.5 * losses[0]
     assert result.metrics["AP50"] > 0.2
@@ -98,21 +100,39 @@ def interrupt_after_first_epoch(folder: Path) -> threading.Thread:
 
 
 def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(options):
-    small = replace(options, epochs=8, val_split="none")
+    small = replace(options, epochs=4, val_split="none")
     straight = train(replace(small, name="straight"))
     interrupt_after_first_epoch(Path(options.project) / "broken")
     broken = train(replace(small, name="broken"))
     assert broken.interrupted
-    assert 1 <= broken.epochs < 8
+    assert 1 <= broken.epochs < 4
     assert load_checkpoint(broken.weights).spec.labels.names == ("blue", "red")
     whole = resume(broken.folder)
     assert not whole.interrupted
     assert whole.folder == broken.folder
-    assert [row["epoch"] for row in rows_of(whole.folder)] == [str(epoch) for epoch in range(1, 9)]
+    assert [row["epoch"] for row in rows_of(whole.folder)] == [str(epoch) for epoch in range(1, 5)]
     assert same_weights(whole.weights, straight.weights)
     assert [row["train/loss"] for row in rows_of(whole.folder)] == [
         row["train/loss"] for row in rows_of(straight.folder)
     ]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_the_whole_group_ends_a_run_with_workers_cleanly(options, number):
+    words = ["train", "--data", options.data, "--model", options.model, "--project", options.project, "--epochs", "500"]
+    more = ["--batch", "4", "--workers", "2", "--val-split", "none", "--device", "cpu"]
+    command = [sys.executable, "-m", "multibox", *words, *more]
+    run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    while not (Path(options.project) / "run/weights/last.ckpt").is_file():
+        assert run.poll() is None
+        time.sleep(0.05)
+    os.killpg(run.pid, number)
+    out, err = run.communicate(timeout=120)
+    assert run.returncode == 130
+    assert "interrupted; --resume goes on" in out
+    assert "Traceback" not in err
+    assert err.count("ending after this step") == 1
 
 
 def test_nothing_to_resume_is_said(tmp_path):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from multibox.errors import ModelError, UsageError
+from multibox.errors import DataError, ModelError, UsageError
 
 if TYPE_CHECKING:
     from multibox.network.model import SSD
@@ -31,6 +31,9 @@ def export(
         Literal["fp32", "fp16", "int8"],
         typer.Option(help="How weights are stored; they are computed with in fp32. int8: a quarter of the size."),
     ] = "fp32",
+    metrics: Annotated[
+        Path | None, typer.Option(help="A metrics.json of `evaluate --save-dir`, to carry inside the file.")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="The outcome as JSON on stdout.")] = False,
 ) -> None:
     """Write a model as ONNX: pixels in, boxes, scores and labels out, with everything between inside the file.
@@ -44,11 +47,12 @@ def export(
     source = Path(name)
     if source.suffix.lower() == ".onnx":
         raise ModelError(f"{source}: is an exported file already; give the weights it was made from")
-    network, metrics = _load(source)
+    network, known = _load(source)
+    measured = _read_metrics(metrics) if metrics else known
     from multibox.exporting.onnx import export_onnx
 
     target = output or Path(f"{source.with_suffix('')}.{format}")
-    parity = export_onnx(network, target, metrics=metrics, weights=weights, batch=images)
+    parity = export_onnx(network, target, metrics=measured, weights=weights, batch=images)
     if json:
         from json import dumps
 
@@ -66,6 +70,18 @@ def _images_per_run(word: str) -> int | None:
     if word.isdecimal() and int(word) > 0:
         return int(word)
     raise UsageError(f"--batch is '{word}'; give a number of images, or dynamic")
+
+
+def _read_metrics(path: Path) -> dict[str, object]:
+    """The metrics that `evaluate` wrote, without its table of classes. Raises `DataError`."""
+    from json import loads
+
+    try:
+        report = loads(path.read_text(encoding="utf-8"))
+        facts = {key: report[key] for key in ("split", "images", "metrics")}
+        return {"dataset": Path(report["dataset"]).name, **facts}  # the folder's place says nothing to others
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path}: not a metrics.json of 'multibox evaluate --save-dir' ({error})") from None
 
 
 def _load(source: Path) -> tuple[SSD, dict[str, object]]:

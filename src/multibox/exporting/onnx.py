@@ -6,7 +6,6 @@ import contextlib
 import json
 import logging
 import os
-import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -120,13 +119,12 @@ def _quiet() -> Iterator[None]:
 @contextlib.contextmanager
 def _temporary(path: Path) -> Iterator[Path]:
     """A file beside `path` that is gone afterwards, whatever happens; `ExportError` where the folder is unwritable."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        temporary.touch()
     except OSError as error:
         raise ExportError(f"{path}: cannot be written ({error.strerror or error})") from None
-    os.close(handle)
-    temporary = Path(name)
     try:
         yield temporary
     except OSError as error:

@@ -78,4 +78,4 @@ def resize(image: Pixels, width: int, height: int, interpolation: str) -> Pixels
     if interpolation == "bilinear":
         resized: Pixels = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
         return resized
-    return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
+    return np.array(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -95,6 +96,11 @@ def to_batch(items: list[tuple[int, Sample]]) -> TrainBatch:
 
 
 def _quieten(worker: int) -> None:
-    """One thread per worker: the workers are the parallelism."""
+    """One thread per worker, as the workers are the parallelism; signals are the main process's to answer.
+
+    A terminal and a scheduler signal the whole group: workers that ended at once would break the step that is to end.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     torch.set_num_threads(1)
     cv2.setNumThreads(0)

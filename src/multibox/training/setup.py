@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -44,17 +45,20 @@ class Setup:
     teacher: Teacher | None
 
 
-def prepare_training(options: TrainOptions) -> Setup:
-    """Reads and checks everything, and says what there is. Raises `DataError`, `ModelError`, `UsageError`."""
+def prepare_training(options: TrainOptions, earlier: Path | None = None) -> Setup:
+    """Reads and checks everything, and says what there is. Raises `DataError`, `ModelError`, `UsageError`.
+
+    `earlier` are weights of the same run when it goes on: they say what the model is, whatever became of its sheet.
+    """
     train = _open(options, options.split)
     val = _open(options, options.val_split) if options.validates else None
     names, ids = train.names, train.ids
     if val is not None and val.names != names:
         raise DataError(f"the splits '{options.split}' and '{options.val_split}' of {options.data} differ in classes")
-    spec = _spec(options).with_names(names, ids)
+    spec = spec_of(load_weights(earlier)) if earlier else _spec(options).with_names(names, ids)
     _say_classes(train, val)
     network = build_model(spec)
-    if options.start:
+    if options.start and not earlier:
         _start_from(network, options.start)
     _say_coverage(train, network)
     return Setup(

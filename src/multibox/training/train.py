@@ -70,7 +70,8 @@ def resume(run: str | Path, changes: dict[str, Any] | None = None) -> TrainResul
     folder = find_resumed(run)
     options = read_options(folder / "args.yaml", changes or {})
     seed_everything(options.seed, verbose=False)
-    return _run(prepare_training(options), folder, resumed=folder / LAST_CHECKPOINT)
+    setup = prepare_training(options, folder / "weights" / "last.safetensors")
+    return _run(setup, folder, resumed=folder / LAST_CHECKPOINT)
 
 
 def _run(setup: Setup, folder: Path, *, resumed: Path | None) -> TrainResult:
