@@ -16,7 +16,6 @@ from multibox.errors import UsageError
 from multibox.spec import ModelSpec, PostprocessSpec
 
 _CHUNK = 1 << 20  # logits looked at in one piece
-_MANY = 1 << 13  # candidates from which on it pays to try the best of them first
 _AHEAD = 4  # as many times max_detections of an image are the best that are tried first
 _SLACK = 1e-3  # in units of logits: far above rounding, so that the first look never drops what the threshold keeps
 
@@ -96,17 +95,23 @@ def _promising(logits: Float[Tensor, "r columns"], spec: ModelSpec) -> Bool[Tens
     threshold = spec.postprocess.score_threshold
     if not 0 < threshold < 1 or (spec.activation == "softmax" and not spec.background):
         return torch.ones(len(logits), dtype=torch.bool, device=logits.device)
-    best = _row_max(logits[:, int(spec.background) :]).float()
+    floor = torch.full_like(logits[:, 0], math.log(threshold / (1 - threshold)) - _SLACK, dtype=torch.float32)
     if spec.activation == "softmax":
-        best = best - logits[:, 0].float()
-    return best > math.log(threshold / (1 - threshold)) - _SLACK
+        floor += logits[:, 0].clamp(min=torch.finfo(logits.dtype).min)
+    return _any_above(logits[:, int(spec.background) :], floor)
 
 
-def _row_max(x: Float[Tensor, "r c"]) -> Float[Tensor, " r"]:
-    """`x.amax(dim=1)`, in about half the time: halves are compared element by element, in pieces that fit the cache."""
-    half = (x.shape[1] + 1) // 2
-    pieces = x.split(max(1, _CHUNK // x.shape[1]))
-    return torch.cat([torch.maximum(piece[:, :half], piece[:, -half:]).amax(dim=1) for piece in pieces])
+def _any_above(x: Float[Tensor, "r c"], floor: Float[Tensor, " r"]) -> Bool[Tensor, " r"]:
+    """Whether a row of `x` has a value above its `floor`, which is finite; in pieces that fit the cache.
+
+    Halves of a row are compared element by element and excesses are summed: a row's maximum takes twice as long.
+    """
+    size, half = max(1, _CHUNK // x.shape[1]), (x.shape[1] + 1) // 2
+    excess = [
+        (torch.maximum(piece[:, :half], piece[:, -half:]) - low[:, None]).clamp_(min=0).sum(dim=1)
+        for piece, low in zip(x.split(size), floor.split(size), strict=True)
+    ]
+    return torch.cat(excess) > 0
 
 
 def _candidates(
@@ -158,13 +163,25 @@ def _suppressed(
     A candidate is removed by better ones only. So where the best few of an image leave enough, they decide alone.
     """
     limit = spec.max_detections
-    if limit is not None and len(found.score) > max(_MANY, images * limit * _AHEAD):
-        image = found.group // classes
-        kept = _kept(found.take(_best(found.score, image, limit * _AHEAD).sort().values), boxes, spec)
-        enough = (kept.group // classes).bincount(minlength=images) >= limit
-        if bool((enough | (image.bincount(minlength=images) <= limit * _AHEAD)).all()):
+    if limit is not None and len(found.score) > images * limit * _AHEAD:
+        kept = _kept(found.take(_ahead(found, images, classes, limit * _AHEAD)), boxes, spec)
+        enough = _per_image(kept, images, classes) >= limit
+        if bool(enough.all()) or bool((enough | (_per_image(found, images, classes) <= limit * _AHEAD)).all()):
             return kept
     return _kept(found, boxes, spec)
+
+
+def _per_image(found: _Candidates, images: int, classes: int) -> Int[Tensor, " images"]:
+    """How many candidates each image has."""
+    return (found.group // classes).bincount(minlength=images)
+
+
+def _ahead(found: _Candidates, images: int, classes: int, count: int) -> Int[Tensor, " k"]:
+    """The best `count` candidates of every image, and perhaps some of the same score, in the order they have."""
+    if images > 1:
+        return _best(found.score, found.group // classes, count).sort().values
+    least = found.score.kthvalue(len(found.score) - count + 1).values
+    return (found.score >= least).nonzero()[:, 0]
 
 
 def _kept(found: _Candidates, boxes: Float[Tensor, "r 4"], spec: PostprocessSpec) -> _Candidates:
