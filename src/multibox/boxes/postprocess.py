@@ -104,7 +104,7 @@ def _promising(logits: Float[Tensor, "r columns"], spec: ModelSpec) -> Bool[Tens
 def _any_above(x: Float[Tensor, "r c"], floor: Float[Tensor, " r"]) -> Bool[Tensor, " r"]:
     """Whether a row of `x` has a value above its `floor`, which is finite; in pieces that fit the cache.
 
-    Halves of a row are compared element by element and excesses are summed: a row's maximum takes twice as long.
+    Halves of a row are compared element by element and excesses are summed, which is quicker than a maximum per row.
     """
     size, half = max(1, _CHUNK // x.shape[1]), (x.shape[1] + 1) // 2
     excess = [
