@@ -163,7 +163,7 @@ def _suppressed(
     A candidate is removed by better ones only. So where the best few of an image leave enough, they decide alone.
     """
     limit = spec.max_detections
-    if limit is not None and len(found.score) > images * limit * _AHEAD:
+    if limit and len(found.score) > images * limit * _AHEAD:
         kept = _kept(found.take(_ahead(found, images, classes, limit * _AHEAD)), boxes, spec)
         enough = _per_image(kept, images, classes) >= limit
         if bool(enough.all()) or bool((enough | (_per_image(found, images, classes) <= limit * _AHEAD)).all()):

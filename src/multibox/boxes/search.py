@@ -56,14 +56,16 @@ def near_pairs(
 
 
 def _reach(boxes: Float[Tensor, "m 4"], priors: Float[Tensor, "i 4"], axis: int, bound: float) -> Bool[Tensor, "m i"]:
-    """Where IoU can reach `bound` if the prior may be moved freely along the other axis than `axis`."""
+    """Where IoU can reach `bound` if the prior may be moved freely along the other axis than `axis`.
+
+    inter / (both - inter) >= bound, written without a division; constants are worked into the short factors.
+    """
     low = torch.maximum(boxes[:, axis, None], priors[:, axis])
-    inter = torch.minimum(boxes[:, axis + 2, None], priors[:, axis + 2]).sub_(low).clamp_(min=0)
+    inter = torch.minimum(boxes[:, axis + 2, None], priors[:, axis + 2]).sub_(low)
     box, prior = boxes[:, 2:] - boxes[:, :2], priors[:, 2:] - priors[:, :2]
-    inter *= torch.minimum(box[:, 1 - axis, None], prior[:, 1 - axis])
-    both = box.prod(1)[:, None] + prior.prod(1)
-    # inter / (both - inter) >= bound, without the division
-    return inter.mul_((1 + bound) / bound) >= both.mul_(_SLACK)
+    gain = (1 + bound) / bound
+    inter *= torch.minimum(box[:, 1 - axis, None] * gain, prior[:, 1 - axis] * gain)
+    return inter >= (box.prod(dim=1) * _SLACK)[:, None] + prior.prod(dim=1) * _SLACK
 
 
 def _numbered(first: Float[Tensor, " p"], second: Int[Tensor, " p"]) -> tuple[Int[Tensor, " p"], Int[Tensor, " p"]]:
