@@ -10,6 +10,7 @@ from multibox.data.dataset import Dataset, Record
 from multibox.data.open import open_dataset
 from multibox.errors import DataError, ModelError
 from multibox.network.build import build_model
+from multibox.network.recalibrate import is_folded
 from multibox.training.setup import coverage, prepare_training
 from multibox.zoo import load_spec
 
@@ -58,3 +59,11 @@ def test_a_split_and_a_model_that_are_not_there_are_named(options):
         prepare_training(replace(options, split="test"))
     with pytest.raises(ModelError, match=r"no model 'ssd300_vgg15'; did you mean 'ssd300_vgg16'"):
         prepare_training(replace(options, model="ssd300_vgg15"))
+
+
+def test_folded_norms_of_a_tflite_file_get_the_statistics_of_the_data(rectangles, shared_weights, options, caplog):
+    file = shared_weights / "tf2_ssd_mobilenet_v2_fpnlite_320_coco.tflite"
+    with caplog.at_level(logging.INFO, logger="multibox"):
+        setup = prepare_training(replace(options, model="ssd320_mobilenet_v2_fpnlite", weights=str(file)))
+    assert "their statistics were measured on 16 photos" in caplog.text
+    assert not is_folded(setup.network)

@@ -16,10 +16,13 @@ from multibox.data.augment import AugmentSpec
 from multibox.data.check import check_dataset, refuse_fatal
 from multibox.data.dataset import Boxes, Dataset
 from multibox.data.open import open_dataset
+from multibox.data.samples import TrainSamples, collate
 from multibox.errors import DataError
 from multibox.images.prepare import letterbox_area
 from multibox.network.build import build_model
 from multibox.network.model import SSD
+from multibox.network.normalize import Normalize
+from multibox.network.recalibrate import is_folded, recalibrate
 from multibox.spec import ModelSpec
 from multibox.training.distillation import Teacher
 from multibox.training.options import TrainOptions, resolve
@@ -32,6 +35,7 @@ log = logging.getLogger(__name__)
 
 _SHOWN_PROBLEMS = 10
 _POOR_COVERAGE = 0.8
+_PHOTOS_FOR_NORMS = 256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +64,8 @@ def prepare_training(options: TrainOptions, earlier: Path | None = None) -> Setu
     network = build_model(spec)
     if options.start and not earlier:
         _start_from(network, options.start)
+        if is_folded(network) and not options.freeze_norms:
+            _unfold_norms(network, train)
     _say_coverage(train, network)
     return Setup(
         options=resolve(options, spec), train=train, val=val, network=network, teacher=_teacher(options, network)
@@ -129,6 +135,19 @@ def _start_from(network: SSD, weights: str) -> None:
     )  # fmt: skip
     if report.reinitialised:
         log.info("as initialised: %s", _shorten(report.reinitialised))
+
+
+def _unfold_norms(network: SSD, train: Dataset) -> None:
+    """Gives norms that an importer could only fill with identities the statistics of the data, the output unchanged."""
+    samples = TrainSamples(train, network.spec.input, AugmentSpec.none())
+    normalize = Normalize(network.spec.input)
+    count = min(len(samples), _PHOTOS_FOR_NORMS)
+    batches = (
+        normalize(torch.from_numpy(collate([samples[index] for index in range(start, min(start + 16, count))]).images))
+        for start in range(0, count, 16)
+    )
+    recalibrate(network, batches)
+    log.info("batch norms were folded in these weights; their statistics were measured on %d photos", count)
 
 
 def _teacher(options: TrainOptions, network: SSD) -> Teacher | None:
