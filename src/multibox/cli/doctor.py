@@ -11,8 +11,8 @@ from typing import Annotated, Any
 
 import typer
 
-_CORE = ("multibox", "numpy", "opencv-python-headless", "pillow", "openvino", "supervision", "hotcoco")
-_EXTRA = ("onnxruntime", "torch", "torchvision", "timm", "lightning", "onnx", "onnxscript", "safetensors")
+_CORE = ("multibox", "numpy", "opencv-python-headless", "pillow", "onnxruntime", "supervision", "hotcoco")
+_EXTRA = ("openvino", "torch", "torchvision", "timm", "lightning", "onnx", "onnxscript", "safetensors")
 
 
 def doctor(json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:
@@ -51,7 +51,7 @@ def _cores() -> int:
 def _engines() -> dict[str, str]:
     """Which engine runs which kind of file by default, and why."""
     installed = [name for name in ("openvino", "onnxruntime") if _version(name)]
-    exported = f"{installed[0]}: the fastest that is installed" if installed else "none: pip install openvino"
+    exported = f"{installed[0]}: the fastest that is installed" if installed else "none: pip install onnxruntime"
     weights = "torch: it is installed" if _version("torch") else "none: pip install 'multibox[train]'"
     return {"exported file (.onnx)": exported, "weights (.safetensors)": weights}
 

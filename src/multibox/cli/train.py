@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -121,6 +122,9 @@ def train(
 
 def _run(given: dict[str, Any], config: Path | None, resumed: Path | None, quiet: bool) -> TrainResult:
     """Calls the training with the options that were given."""
+    # OpenMP's threads otherwise spin while they wait: beside any other busy process, the loader's workers among them,
+    # a step then takes several times as long. It is read when torch is loaded, so it is set here.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from multibox.cli.logs import logs_to_stderr
     from multibox.errors import UsageError
     from multibox.training import train as room

@@ -51,7 +51,7 @@ def _open_onnx(path: Path, engine: EngineName, threads: int | None) -> Engine:
         from multibox.prediction.engines.onnxruntime_engine import OnnxRuntimeEngine
 
         return OnnxRuntimeEngine(file, threads)
-    wanted = "openvino" if engine == "auto" else engine
+    wanted = "onnxruntime" if engine == "auto" else engine
     raise ModelError(f"{path}: engine '{engine}' is not installed here; run: pip install {wanted}")
 
 

@@ -1,4 +1,4 @@
-"""Runs an exported file on ONNX Runtime: where OpenVINO has no wheel, and on the GPU where its package serves one."""
+"""Runs an exported file on ONNX Runtime: the engine of the core install."""
 
 from __future__ import annotations
 
