@@ -1,4 +1,4 @@
-"""Runs an exported file on OpenVINO (CPU): the default engine where it is installed, and the fastest on large networks."""
+"""Runs an exported file on OpenVINO (CPU): the default where it is installed, and the fastest on large networks."""
 
 from __future__ import annotations
 
