@@ -5,7 +5,7 @@ import json
 import pytest
 
 from multibox.cli import main
-from multibox.spec import from_json
+from multibox.sheet import from_json
 from multibox.zoo import list_models, load_spec
 
 

@@ -11,7 +11,7 @@ import torch
 from multibox.errors import ModelError
 from multibox.network.build import build_model
 from multibox.network.model import SSD
-from multibox.spec import from_json, to_json
+from multibox.sheet import from_json, to_json
 from multibox.weights import checkpoint
 from multibox.weights.source import Loaded
 from multibox.zoo import list_models, load_spec

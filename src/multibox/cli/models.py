@@ -57,7 +57,7 @@ def info(
     json: _Json = False,
 ) -> None:
     """One model: everything its sheet says."""
-    from multibox.spec import to_json
+    from multibox.sheet import to_json
     from multibox.zoo import load_spec
 
     spec = load_spec(name)

@@ -23,7 +23,7 @@ from multibox.exporting.storage import Storage, pack_weights, round_weights
 from multibox.exporting.tail import append_tail
 from multibox.network.inference import Inference
 from multibox.network.model import SSD
-from multibox.spec import to_json
+from multibox.sheet import to_json
 
 METADATA_KEY = "multibox"
 METADATA_VERSION = 1

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as serialize
 from torch import Tensor
 
 from multibox.errors import ModelError
-from multibox.spec import ModelSpec, from_json, to_json
+from multibox.sheet import from_json, to_json
+from multibox.spec import ModelSpec
 
 KEY = "multibox"
 VERSION = 1
@@ -52,7 +53,8 @@ def save(
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
     draft = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        save_file(tensors, draft, metadata={KEY: json.dumps(about)})
+        # not save_file, which makes a file that only its owner may read
+        draft.write_bytes(serialize(tensors, metadata={KEY: json.dumps(about)}))
         draft.replace(path)
     except (OSError, SafetensorError) as error:
         raise ModelError(f"{path}: the checkpoint cannot be written ({error})") from error

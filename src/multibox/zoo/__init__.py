@@ -7,7 +7,8 @@ from importlib import resources
 from pathlib import Path
 
 from multibox.errors import ModelError, did_you_mean
-from multibox.spec import ModelSpec, read_sheet
+from multibox.sheet import read_sheet
+from multibox.spec import ModelSpec
 
 __all__ = ["builtin_detector", "list_models", "load_spec"]
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from multibox.spec import ModelSpec, to_json
+from multibox.sheet import to_json
+from multibox.spec import ModelSpec
 from multibox.zoo import load_spec
 
 NAMES = ("red", "green", "blue")

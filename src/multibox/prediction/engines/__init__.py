@@ -61,10 +61,13 @@ def _open_torch(path: Path, threads: int | None) -> Engine:
         raise ModelError(
             f"{path}: weights run on torch, which is not installed; run: pip install 'multibox[train]', or export it"
         )
+    import torch
+
     from multibox.prediction.engines.torch_engine import TorchEngine
     from multibox.zoo.models import load_model
 
-    return TorchEngine(load_model(path), threads)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return TorchEngine(load_model(path).to(device), threads)
 
 
 def _installed(package: str) -> bool:

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from multibox.errors import ModelError
-from multibox.spec import ModelSpec, from_json
+from multibox.sheet import from_json
+from multibox.spec import ModelSpec
 
 _METADATA_KEY = "multibox"
 _GRAPH, _METADATA = 7, 14

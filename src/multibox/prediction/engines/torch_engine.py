@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class TorchEngine:
-    """A model in evaluation mode, on the first CUDA device where there is one, else on the CPU."""
+    """A model in evaluation mode, on the device where it is."""
 
     name = "torch"
 
@@ -31,8 +31,8 @@ class TorchEngine:
         self.spec: ModelSpec = model.spec
         best_first = replace(model.spec.postprocess, order="score_descending")
         self._rule = replace(model.spec, postprocess=best_first)
-        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self._model = model.eval().to(self._device).to(memory_format=torch.channels_last)
+        self._device = model.priors.device
+        self._model = model.eval().to(memory_format=torch.channels_last)
         self._normalize = Normalize(model.spec.input).to(self._device)
 
     def run(self, batch: NDArray[np.uint8]) -> list[RawDetections]:

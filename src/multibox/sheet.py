@@ -1,0 +1,55 @@
+"""A model's spec as text: TOML sheets in, JSON in and out, and a sentence for what is wrong in them."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from multibox.errors import ModelError, did_you_mean
+from multibox.spec import ModelSpec
+
+_ADAPTER: TypeAdapter[ModelSpec] = TypeAdapter(ModelSpec)
+
+
+def to_json(spec: ModelSpec) -> str:
+    """The spec as one line of JSON; `from_json(to_json(s)) == s`."""
+    return _ADAPTER.dump_json(spec, exclude_defaults=False).decode()
+
+
+def from_json(text: str, where: str = "metadata") -> ModelSpec:
+    """The spec that `to_json` wrote. Raises `ModelError` naming `where` and the field."""
+    try:
+        return _ADAPTER.validate_json(text)
+    except ValidationError as error:
+        raise ModelError(f"{where}: {_first(error)}") from None
+
+
+def read_sheet(path: Path) -> ModelSpec:
+    """The spec of a TOML sheet. Raises `ModelError` naming the file, the field and the nearest known one."""
+    try:
+        table: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ModelError(f"{path}: not a readable sheet ({error})") from None
+    try:
+        return _ADAPTER.validate_python(table)
+    except ValidationError as error:
+        raise ModelError(f"{path}: {_first(error)}") from None
+
+
+def _first(error: ValidationError) -> str:
+    """The first problem as words: where, what, and the nearest known field where a key is unknown."""
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "unexpected_keyword_argument":
+        return f"unknown field '{where}'{did_you_mean(str(first['loc'][-1]), _all_fields())}"
+    return f"field '{where}': {first['msg']}"
+
+
+def _all_fields() -> set[str]:
+    """The names of all fields of all parts of a sheet."""
+    schema = _ADAPTER.json_schema()
+    parts = [schema, *schema.get("$defs", {}).values()]
+    return {name for part in parts for name in part.get("properties", {})}
