@@ -136,3 +136,38 @@ def test_transfer_into_a_shared_head_matches_names_too() -> None:
     old, new = build_model(base.with_names(("cat", "dog"))), build_model(base.with_names(("dog",)))
     report = transfer(new, _loaded(old))
     assert report.reinitialised == () and report.classes == ("dog",)
+
+
+def torchvision_ssdlite_full_tail(classes: int) -> torch.nn.Module:
+    """As torchvision builds it on an ImageNet backbone, without fetching one."""
+    from functools import partial
+
+    from torchvision.models import mobilenet_v3_large
+    from torchvision.models.detection.ssdlite import SSDLiteHead, _mobilenet_extractor
+
+    norm = partial(torch.nn.BatchNorm2d, eps=0.001, momentum=0.03)
+    whole = torch.nn.Module()
+    whole.backbone = _mobilenet_extractor(mobilenet_v3_large(norm_layer=norm, reduced_tail=False), 6, norm)
+    whole.head = SSDLiteHead([672, 960, 512, 256, 256, 128], [6] * 6, classes, norm)
+    return whole.eval()
+
+
+def test_a_torchvision_checkpoint_of_ones_own_classes_and_the_full_tail_is_read(tmp_path):
+    theirs = torchvision_ssdlite_full_tail(classes=4)
+    torch.save(theirs.state_dict(), tmp_path / "own.pth")
+    model = load_model(tmp_path / "own.pth")
+    assert model.spec.labels.names == ("class 1", "class 2", "class 3")
+    images = torch.randn(1, 3, 320, 320)
+    with torch.inference_mode():
+        wanted = theirs.head(list(theirs.backbone(images).values()))
+        logits, offsets = model(images)
+    assert torch.allclose(logits, wanted["cls_logits"], atol=1e-5)
+    assert torch.allclose(offsets, wanted["bbox_regression"], atol=1e-5)
+
+
+def test_a_torchvision_ssd300_of_ones_own_classes_is_read(tmp_path):
+    from torchvision.models.detection import ssd300_vgg16
+
+    theirs = ssd300_vgg16(weights=None, weights_backbone=None, num_classes=3)
+    torch.save(theirs.state_dict(), tmp_path / "own.pth")
+    assert load_model(tmp_path / "own.pth").spec.labels.names == ("class 1", "class 2")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from torch import Tensor
 
+from multibox.boxes.priors import shapes_per_cell
 from multibox.errors import ModelError
 from multibox.network.build import build_model
 from multibox.network.model import SSD
@@ -13,6 +15,7 @@ from multibox.spec import ModelSpec
 from multibox.weights.source import Loaded, load_weights
 from multibox.zoo import load_spec
 
+_CLASS_BIAS = re.compile(r"head\.(classes\.0|class_predictor)(\.\d+)?\.bias")
 _FILES = {".safetensors", ".pth", ".pt", ".tar", ".bin", ".ckpt", ".tflite", ".onnx"}
 """Endings of files; other words that lead to no file are the names of models, whose tags are written after a dot."""
 
@@ -31,8 +34,18 @@ def load_model(path: str | Path) -> SSD:
 
 
 def spec_of(loaded: Loaded) -> ModelSpec:
-    """The spec that came with the weights, or that of the sheet they belong to."""
-    return loaded.spec if loaded.spec is not None else load_spec(str(loaded.sheet))
+    """The spec that came with the weights, or that of the sheet they belong to.
+
+    Foreign weights may be somebody's own training of that architecture: where they have another number of classes,
+    whose names the file does not hold, the classes are called `class 1`, `class 2`, ...
+    """
+    if loaded.spec is not None:
+        return loaded.spec
+    spec = load_spec(str(loaded.sheet))
+    columns = _columns_of(spec, loaded.state)
+    if columns in (None, spec.columns):
+        return spec
+    return spec.with_names(tuple(f"class {number + 1}" for number in range(columns - int(spec.background))))
 
 
 def assemble(loaded: Loaded, where: str) -> SSD:
@@ -43,6 +56,15 @@ def assemble(loaded: Loaded, where: str) -> SSD:
         raise ModelError(f"{where}: does not fit the model '{model.spec.name}' ({problem})")
     model.load_state_dict(loaded.state)
     return model.eval()
+
+
+def _columns_of(spec: ModelSpec, state: dict[str, Tensor]) -> int | None:
+    """Columns of the logits, told by the class predictor of the first level; none where that is not there or uneven."""
+    bias = next((value for key, value in state.items() if _CLASS_BIAS.fullmatch(key)), None)
+    shapes = shapes_per_cell(spec.priors.levels[0])
+    if bias is None or len(bias) % shapes or len(bias) // shapes <= int(spec.background):
+        return None
+    return len(bias) // shapes
 
 
 def _mismatch(own: dict[str, Tensor], given: dict[str, Tensor]) -> str | None:

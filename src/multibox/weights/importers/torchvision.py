@@ -12,6 +12,8 @@ from torch import Tensor
 _HEADS = {"classification_head": "classes", "regression_head": "boxes"}
 # place in torchvision's "extra.0", which holds pool4 to fc7, -> Caffe's number of the layer
 _AFTER_CONV4 = {"1": 24, "3": 26, "5": 28, "7.1": 31, "7.3": 33}
+_FULL_TAIL = 960
+"""Channels of the last map where the backbone started from ImageNet weights; from scratch torchvision halves them."""
 _LAST = 13
 """The block of MobileNetV3 large whose expansion is tapped; torchvision cuts the network there."""
 
@@ -21,7 +23,9 @@ def recognise(state: dict[str, Tensor]) -> str | None:
     if "head.classification_head.module_list.0.weight" in state and "backbone.scale_weight" in state:
         return "ssd300_vgg16.torchvision_coco"
     if "head.classification_head.module_list.0.0.0.weight" in state and "backbone.features.0.13.0.weight" in state:
-        return "ssdlite320_mobilenet_v3_large.torchvision_coco"
+        last = state.get("backbone.features.1.3.0.weight")
+        full = last is not None and last.shape[0] == _FULL_TAIL
+        return f"ssdlite320_mobilenet_v3_large.torchvision_{'full_tail' if full else 'coco'}"
     return None
 
 
