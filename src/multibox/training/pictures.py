@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,12 +12,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from multibox.data.dataset import Record
-from multibox.errors import MultiboxError
 from multibox.images.read import read_image
 from multibox.network.model import SSD
 from multibox.prediction.detector import Detector
 from multibox.prediction.engines.torch_engine import TorchEngine
 from multibox.results.draw import draw
+from multibox.results.files import placed
 from multibox.training.loader import TrainBatch
 
 Pixels = NDArray[np.uint8]
@@ -68,9 +67,5 @@ def _fit(image: Pixels) -> Pixels:
 
 def _write(path: Path, image: Pixels) -> None:
     """Writes a JPEG whole or not at all."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        Image.fromarray(image).save(draft, format="JPEG", quality=90)
-        draft.replace(path)
-    except OSError as error:
-        raise MultiboxError(f"{path}: cannot be written ({error.strerror or error})") from None
+    with placed(path) as part:
+        Image.fromarray(image).save(part, format="JPEG", quality=90)

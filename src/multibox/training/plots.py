@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from multibox.results.files import placed
 from multibox.training.results_table import Row
 
 _PANELS = (
@@ -32,6 +32,5 @@ def plot_curves(rows: Sequence[Row], path: Path) -> None:
         axes.grid(alpha=0.3)
         axes.legend(fontsize=8)
     figure.subplots_adjust(left=0.16 / len(shown), right=1 - 0.06 / len(shown), top=0.9, bottom=0.15, wspace=0.22)
-    draft = path.with_name(f".{path.name}.{os.getpid()}.part")
-    FigureCanvasAgg(figure).print_png(draft)
-    draft.replace(path)
+    with placed(path) as part:
+        FigureCanvasAgg(figure).print_png(part)

@@ -6,7 +6,7 @@ import csv
 import io
 from pathlib import Path
 
-from multibox.training.run_folder import write_text
+from multibox.results.files import write_text
 
 Row = dict[str, float]
 

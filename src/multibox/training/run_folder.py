@@ -14,6 +14,7 @@ import torch
 import yaml
 
 from multibox.errors import MultiboxError, UsageError
+from multibox.results.files import write_text
 from multibox.training.options import TrainOptions, to_table
 
 LAST_CHECKPOINT = "weights/last.ckpt"
@@ -50,18 +51,6 @@ def write_arguments(folder: Path, options: TrainOptions) -> None:
     """`args.yaml`, the resolved options, and `env.json`, with what and on what it ran."""
     write_text(folder / "args.yaml", yaml.safe_dump(to_table(options), sort_keys=False, allow_unicode=True))
     write_text(folder / "env.json", json.dumps(_environment(), indent=2) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes the file whole or not at all."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        draft.write_text(text, encoding="utf-8")
-        draft.replace(path)
-    except OSError as error:
-        raise MultiboxError(f"{path}: cannot be written ({error.strerror or error})") from None
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def _environment() -> dict[str, Any]:
