@@ -24,7 +24,7 @@ sys.meta_path.insert(0, Block())
 
 def modules() -> list[str]:
     files = [
-        PACKAGE / "spec.py",
+        *(PACKAGE / "spec").glob("*.py"),
         PACKAGE / "errors.py",
         *(file for room in ROOMS for file in (PACKAGE / room).rglob("*.py")),
     ]

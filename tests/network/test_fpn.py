@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from multibox.network.fpn import FPN, upsample_bilinear, upsample_nearest
-from multibox.spec import FpnSpec
+from multibox.spec import FpnSpec, NormSpec
 
 _LITE = FpnSpec(channels=16, extra_levels=2, separable=True, carry="smoothed")
 _MINDCV = FpnSpec(channels=16, extra_levels=2, separable=False, upsample="bilinear", smooth_last=True)
@@ -23,7 +23,7 @@ def _taps(sides: tuple[int, ...] = (40, 20, 10)) -> list[Tensor]:
 
 def _fpn(spec: FpnSpec) -> FPN:
     torch.manual_seed(1)
-    return FPN(spec, [8, 16, 24]).eval()
+    return FPN(spec, [8, 16, 24], NormSpec()).eval()
 
 
 @pytest.mark.parametrize("spec", [_LITE, _MINDCV])

@@ -8,7 +8,7 @@ from torch import nn
 
 from multibox.errors import ModelError
 from multibox.network.shared_head import SharedHead
-from multibox.spec import HeadSpec
+from multibox.spec import HeadSpec, NormSpec
 
 _ONE_TOWER = HeadSpec(kind="shared", tower_depth=2, tower_channels=16, separable_tower=True, shared_tower=True)
 _TWO_TOWERS = HeadSpec(kind="shared", tower_depth=2, tower_channels=16, prior_probability=0.01)
@@ -18,7 +18,7 @@ _SIDES = (6, 3, 2)
 def _head(spec: HeadSpec, columns: int = 5) -> SharedHead:
     """A head with weights large enough for its rows to differ visibly."""
     torch.manual_seed(0)
-    head = SharedHead(spec, [8, 8, 8], [2, 2, 2], columns).eval()
+    head = SharedHead(spec, [8, 8, 8], [2, 2, 2], columns, NormSpec()).eval()
     with torch.no_grad():
         for module in head.modules():
             if isinstance(module, nn.Conv2d):
@@ -71,6 +71,6 @@ def test_classes_start_at_the_prior_probability() -> None:
 
 def test_levels_that_differ_in_channels_or_shapes_are_refused() -> None:
     with pytest.raises(ModelError, match="equal channels and shapes per cell"):
-        SharedHead(_ONE_TOWER, [8, 16], [2, 2], 5)
+        SharedHead(_ONE_TOWER, [8, 16], [2, 2], 5, NormSpec())
     with pytest.raises(ModelError, match="equal channels and shapes per cell"):
-        SharedHead(_ONE_TOWER, [8, 8], [2, 3], 5)
+        SharedHead(_ONE_TOWER, [8, 8], [2, 3], 5, NormSpec())

@@ -27,21 +27,20 @@ def build_model(spec: ModelSpec, *, pretrained_backbone: bool = False) -> SSD:
     `ModelError` where the spec has no class names, or where its parts do not fit each other.
     """
     _check(spec)
-    eps, momentum = spec.backbone.norm_eps, spec.backbone.norm_momentum
     backbone = make_backbone(spec.backbone, pretrained_backbone)
     channels: list[int] = list(backbone.channels)  # type: ignore[arg-type]
     fpn = extras = None
     if spec.fpn is not None:
-        fpn = FPN(spec.fpn, channels, eps, momentum)
+        fpn = FPN(spec.fpn, channels, spec.norm)
         channels = list(fpn.channels)
     if spec.extras is not None:
-        extras = Extras(spec.extras, channels, eps, momentum, spec.backbone.padding)
+        extras = Extras(spec.extras, channels, spec.norm, "same" if spec.backbone.padding == "same" else "torch")
         channels = extras.channels
     levels = spec.priors.levels
     if len(levels) != len(channels):
         raise ModelError(f"{spec.name}: priors for {len(levels)} levels, but the network has {len(channels)} maps")
     counts = [shapes_per_cell(level) for level in levels]
-    head = make_head(spec.head, channels, counts, spec.columns, eps, momentum)
+    head = make_head(spec.head, channels, counts, spec.columns, spec.norm)
     sizes = _map_sizes([part for part in (backbone, fpn, extras) if part is not None], spec)
     priors = make_priors(spec.priors, (spec.input.height, spec.input.width), sizes)
     level_sizes = tuple(h * w * count for (h, w), count in zip(sizes, counts, strict=True))

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from multibox.network.layers import conv3x3
-from multibox.spec import FpnSpec
+from multibox.spec import FpnSpec, NormSpec
 
 _INITIAL_STD = 0.03
 """Of TensorFlow's ssd_resnet50_v1_fpn and ssd_mobilenet_v2_fpnlite configurations."""
@@ -24,9 +24,7 @@ class FPN(nn.Module):
     `fpn_top_down_feature_maps` and `SSDMobileNetV2FpnKerasFeatureExtractor`; MindCV `examples/det/ssd`.
     """
 
-    def __init__(
-        self, spec: FpnSpec, in_channels: Sequence[int], norm_eps: float = 1e-3, norm_momentum: float = 0.03
-    ) -> None:
+    def __init__(self, spec: FpnSpec, in_channels: Sequence[int], norm: NormSpec) -> None:
         """`in_channels` are those of the taps, fine to coarse; `channels` afterwards those of all maps."""
         super().__init__()
         self.upsample = upsample_nearest if spec.upsample == "nearest" else upsample_bilinear
@@ -36,7 +34,7 @@ class FPN(nn.Module):
 
         def block(stride: int) -> nn.Module:
             conv = conv3x3(width, width, stride=stride, separable=spec.separable, bias=False)
-            return nn.Sequential(conv, nn.BatchNorm2d(width, norm_eps, norm_momentum), nn.ReLU6(inplace=True))
+            return nn.Sequential(conv, nn.BatchNorm2d(width, norm.eps, norm.momentum), nn.ReLU6(inplace=True))
 
         self.laterals = nn.ModuleList(nn.Conv2d(channels, width, 1) for channels in in_channels)
         self.smooths = nn.ModuleList(block(1) for _ in range(smoothed))

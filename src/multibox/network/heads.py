@@ -8,9 +8,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from multibox.network.layers import conv_norm, flatten, init_normal, init_xavier, set_probability
+from multibox.network.layers import conv_block, flatten, init_normal, init_xavier, set_probability
 from multibox.network.shared_head import SharedHead
-from multibox.spec import HeadSpec
+from multibox.spec import HeadSpec, NormSpec
 
 
 class LevelHead(nn.Module):
@@ -22,20 +22,20 @@ class LevelHead(nn.Module):
         channels: Sequence[int],
         shapes_per_cell: Sequence[int],
         columns: int,
-        norm_eps: float = 1e-5,
-        norm_momentum: float = 0.1,
+        norm: NormSpec | None = None,
     ) -> None:
         super().__init__()
         self.columns = columns
         separable = spec.kind == "separable"
+        last = len(channels) - 1
 
         def predictors(numbers: int) -> nn.ModuleList:
             pairs = zip(channels, shapes_per_cell, strict=True)
             return nn.ModuleList(
-                _separable(c, a * numbers, norm_eps, norm_momentum)
-                if separable
+                _separable(c, a * numbers, (norm or NormSpec()) if spec.batch_norm else None)
+                if separable and not (spec.plain_last and level == last)
                 else nn.Conv2d(c, a * numbers, spec.kernel, padding=spec.kernel // 2)
-                for c, a in pairs
+                for level, (c, a) in enumerate(pairs)
             )
 
         self.classes = predictors(columns)
@@ -60,17 +60,15 @@ def make_head(
     channels: Sequence[int],
     shapes_per_cell: Sequence[int],
     columns: int,
-    norm_eps: float = 1e-5,
-    norm_momentum: float = 0.1,
+    norm: NormSpec,
 ) -> nn.Module:
     """The head that `spec.kind` names: maps -> (logits [n,p,columns], offsets [n,p,4])."""
     if spec.kind == "shared":
-        return SharedHead(spec, channels, shapes_per_cell, columns, norm_eps, norm_momentum)
-    return LevelHead(spec, channels, shapes_per_cell, columns, norm_eps, norm_momentum)
+        return SharedHead(spec, channels, shapes_per_cell, columns, norm)
+    return LevelHead(spec, channels, shapes_per_cell, columns, norm)
 
 
-def _separable(inputs: int, outputs: int, eps: float, momentum: float) -> nn.Sequential:
-    """Depthwise 3x3 with batch norm and ReLU6, then 1x1 with bias."""
-    return nn.Sequential(
-        conv_norm(inputs, inputs, 3, groups=inputs, eps=eps, momentum=momentum), nn.Conv2d(inputs, outputs, 1)
-    )
+def _separable(inputs: int, outputs: int, norm: NormSpec | None) -> nn.Sequential:
+    """Depthwise 3x3 with batch norm and ReLU6 (without norm: bias and ReLU), then 1x1 with bias."""
+    depthwise = conv_block(inputs, inputs, 3, groups=inputs, norm=norm, activation="relu6" if norm else "relu")
+    return nn.Sequential(depthwise, nn.Conv2d(inputs, outputs, 1))

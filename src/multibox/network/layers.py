@@ -9,22 +9,24 @@ from jaxtyping import Float
 from timm.layers import create_conv2d
 from torch import Tensor, nn
 
+from multibox.spec import Activation, NormSpec
+
 Padding = Literal["torch", "same"]
 
 
-def conv(
-    inputs: int, outputs: int, kernel: int, *, stride: int = 1, pad: int, padding: Padding = "torch", groups: int = 1
-) -> nn.Module:
-    """A convolution with bias; `padding` "same" is TensorFlow's rule (uneven at stride 2) and overrides `pad`."""
-    if padding == "same":
-        same: nn.Module = create_conv2d(
-            inputs, outputs, kernel, stride=stride, padding="same", groups=groups, bias=True
-        )
-        return same
-    return nn.Conv2d(inputs, outputs, kernel, stride=stride, padding=pad, groups=groups)
+_ACTIVATIONS: dict[Activation, type[nn.ReLU] | type[nn.ReLU6] | type[nn.Hardswish]] = {
+    "relu": nn.ReLU,
+    "relu6": nn.ReLU6,
+    "hard_swish": nn.Hardswish,
+}
 
 
-def conv_norm(
+def activate(name: Activation) -> nn.Module:
+    """The activation of that name, in place."""
+    return _ACTIVATIONS[name](inplace=True)
+
+
+def conv_block(
     inputs: int,
     outputs: int,
     kernel: int,
@@ -33,16 +35,22 @@ def conv_norm(
     pad: int | None = None,
     padding: Padding = "torch",
     groups: int = 1,
-    eps: float,
-    momentum: float,
+    norm: NormSpec | None,
+    activation: Activation | None = "relu6",
 ) -> nn.Sequential:
-    """Convolution without bias, batch norm, ReLU6; `pad` defaults to half the kernel."""
+    """Convolution, batch norm, activation; without `norm` the convolution has a bias instead.
+
+    `pad` defaults to half the kernel; `padding` "same" is TensorFlow's rule (uneven at stride 2) and overrides it.
+    """
     amount: int | str = "same" if padding == "same" else kernel // 2 if pad is None else pad
-    return nn.Sequential(
-        create_conv2d(inputs, outputs, kernel, stride=stride, padding=amount, groups=groups, bias=False),
-        nn.BatchNorm2d(outputs, eps=eps, momentum=momentum),
-        nn.ReLU6(inplace=True),
-    )
+    layers: list[nn.Module] = [
+        create_conv2d(inputs, outputs, kernel, stride=stride, padding=amount, groups=groups, bias=norm is None)
+    ]
+    if norm is not None:
+        layers.append(nn.BatchNorm2d(outputs, eps=norm.eps, momentum=norm.momentum))
+    if activation is not None:
+        layers.append(activate(activation))
+    return nn.Sequential(*layers)
 
 
 def conv3x3(inputs: int, outputs: int, *, stride: int = 1, separable: bool, bias: bool) -> nn.Module:

@@ -6,8 +6,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from multibox.errors import ModelError
-from multibox.network.layers import conv_norm
-from multibox.spec import BackboneSpec
+from multibox.network.layers import conv_block
+from multibox.spec import BackboneSpec, NormSpec
 
 _STEM = 32
 _BLOCKS = ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), *((512, 1),) * 5, (1024, 2), (1024, 1))
@@ -26,16 +26,18 @@ class MobileNetV1(nn.Module):
         self.taps = {int(tap) for tap in spec.taps}
         widths = [int(channels * spec.width) for channels in (_STEM, *(channels for channels, _ in _BLOCKS))]
 
+        norm = NormSpec(eps=spec.norm_eps, momentum=spec.norm_momentum)
+
         def layer(inputs: int, outputs: int, kernel: int, stride: int, groups: int) -> nn.Module:
-            return conv_norm(
+            return conv_block(
                 inputs,
                 outputs,
                 kernel,
                 stride=stride,
-                padding=spec.padding,
+                padding="same" if spec.padding == "same" else "torch",
                 groups=groups,
-                eps=spec.norm_eps,
-                momentum=spec.norm_momentum,
+                norm=norm,
+                activation=spec.activation or "relu6",
             )
 
         self.stem = layer(3, widths[0], 3, 2, 1)

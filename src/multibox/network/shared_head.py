@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from multibox.errors import ModelError
 from multibox.network.layers import conv3x3, flatten, init_normal, set_probability
-from multibox.spec import HeadSpec
+from multibox.spec import HeadSpec, NormSpec
 
 _INITIAL_STD = 0.01
 """Of TensorFlow's weight-shared predictors (RetinaNet)."""
@@ -32,7 +32,7 @@ class Tower(nn.Module):
     `WeightSharedConvolutionalBoxPredictor`, `apply_batch_norm` per feature map).
     """
 
-    def __init__(self, spec: HeadSpec, channels: int, levels: int, norm_eps: float, norm_momentum: float) -> None:
+    def __init__(self, spec: HeadSpec, channels: int, levels: int, norm: NormSpec) -> None:
         """`channels` go in, `spec.tower_channels` come out; `levels` sets of batch norms are made."""
         super().__init__()
         width = spec.tower_channels
@@ -41,7 +41,7 @@ class Tower(nn.Module):
             for i in range(spec.tower_depth)
         )
         self.norms = nn.ModuleList(
-            nn.ModuleList(nn.BatchNorm2d(width, norm_eps, norm_momentum) for _ in range(spec.tower_depth))
+            nn.ModuleList(nn.BatchNorm2d(width, norm.eps, norm.momentum) for _ in range(spec.tower_depth))
             for _ in range(levels)
         )
 
@@ -70,8 +70,7 @@ class SharedHead(nn.Module):
         channels: Sequence[int],
         shapes_per_cell: Sequence[int],
         columns: int,
-        norm_eps: float = 1e-3,
-        norm_momentum: float = 0.03,
+        norm: NormSpec,
     ) -> None:
         """`channels` and `shapes_per_cell` have one number per level; `columns` are those of the logits."""
         super().__init__()
@@ -83,8 +82,8 @@ class SharedHead(nn.Module):
         shapes, levels = shapes_per_cell[0], len(channels)
         width = spec.tower_channels if spec.tower_depth else channels[0]
         self.columns = columns
-        self.class_tower = Tower(spec, channels[0], levels, norm_eps, norm_momentum)
-        self.box_tower = None if spec.shared_tower else Tower(spec, channels[0], levels, norm_eps, norm_momentum)
+        self.class_tower = Tower(spec, channels[0], levels, norm)
+        self.box_tower = None if spec.shared_tower else Tower(spec, channels[0], levels, norm)
         self.class_predictor = conv3x3(width, shapes * columns, separable=spec.separable_tower, bias=True)
         self.box_predictor = conv3x3(width, shapes * 4, separable=spec.separable_tower, bias=True)
         init_normal(self, _INITIAL_STD)

@@ -39,7 +39,7 @@ class VGG16Atrous(nn.Module):
         self.taps = [_TAPS[tap][0] for tap in spec.taps]
         self.channels = [_TAPS[tap][1] for tap in spec.taps]
         self.layers = nn.ModuleList(_layers(spec.pool_ceil))
-        self.l2norm = None if spec.l2norm is None else L2Norm(self.channels[0], spec.l2norm)
+        self.first_norm = _first_norm(spec, self.channels[0])
         for layer in self.layers[:31]:
             if isinstance(layer, nn.Conv2d):
                 nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
@@ -53,12 +53,19 @@ class VGG16Atrous(nn.Module):
         for index, layer in enumerate(self.layers):
             x = layer(x)
             if index in self.taps:
-                maps.append(self.l2norm(x) if self.l2norm is not None and not maps else x)
+                maps.append(x if maps else self.first_norm(x))
         return maps
 
     def load_imagenet(self, features: dict[str, Tensor]) -> None:
         """Takes conv1_1 to conv5_3 from the keys `INDEX.weight`, `INDEX.bias` of a VGG16; fc6 and fc7 stay."""
         self.layers[:29].load_state_dict(features)
+
+
+def _first_norm(spec: BackboneSpec, channels: int) -> nn.Module:
+    """What the first tap goes through on its way to the head."""
+    if spec.first_batch_norm:
+        return nn.BatchNorm2d(channels, eps=spec.norm_eps, momentum=spec.norm_momentum)
+    return nn.Identity() if spec.l2norm is None else L2Norm(channels, spec.l2norm)
 
 
 def _layers(pool_ceil: str) -> list[nn.Module]:

@@ -44,7 +44,7 @@ def _head_key(key: str) -> str | None:
 def _vgg_key(key: str) -> str:
     """Keys of `SSDFeatureExtractorVGG`."""
     if key == "backbone.scale_weight":
-        return "backbone.l2norm.scale"
+        return "backbone.first_norm.scale"
     if found := re.fullmatch(r"backbone\.features\.(.+)", key):
         return f"backbone.layers.{found[1]}"
     if (found := re.fullmatch(r"backbone\.extra\.0\.([\d.]+)\.(weight|bias)", key)) and found[1] in _AFTER_CONV4:
