@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +40,23 @@ def read_sheet(path: Path) -> ModelSpec:
         return _ADAPTER.validate_python(table)
     except ValidationError as error:
         raise ModelError(f"{path}: {_first(error)}") from None
+
+
+def changed(spec: ModelSpec, changes: Mapping[str, Any]) -> ModelSpec:
+    """The spec with other values of some fields, dotted as in `backbone.width`; its stated facts are dropped then.
+
+    Raises `ModelError` naming a field that is unknown or cannot have that value.
+    """
+    if not changes:
+        return spec
+    table = json.loads(to_json(replace(spec, check=None, metrics=(), weights=None)))
+    for name, value in changes.items():
+        *parts, last = name.split(".")
+        part = table
+        for key in parts:
+            part = part[key]
+        part[last] = value
+    return from_json(json.dumps(table), spec.name)
 
 
 def _first(error: ValidationError) -> str:

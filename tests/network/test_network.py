@@ -9,6 +9,7 @@ import torch
 
 from multibox.errors import ModelError
 from multibox.network.build import build_model
+from multibox.network.cost import count_macs
 from multibox.network.inference import Inference
 from multibox.network.layers import flatten
 from multibox.network.normalize import Normalize
@@ -44,6 +45,7 @@ def test_every_sheet_builds_with_the_priors_and_parameters_it_states_and_runs(na
     if spec.check is not None:
         assert len(model.priors) == spec.check.priors
         assert sum(p.numel() for p in model.parameters()) == spec.check.parameters
+        assert spec.check.macs is None or count_macs(model) == spec.check.macs
     assert sum(model.level_sizes) == len(model.priors)
     with torch.no_grad():
         logits, offsets = model(torch.zeros(1, 3, spec.input.height, spec.input.width))

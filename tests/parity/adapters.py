@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -28,11 +28,16 @@ class Adapter:
     shape_major: bool = False
     """Whether the priors of a level are ordered shape, y, x instead of y, x, shape."""
     first_label: int = 1
-    """The codebase's label of the first foreground class, in its detections and its matched labels."""
+    """The codebase's label of the first foreground class in its detections."""
+    first_matched_label: int = 1
+    """The same in its matched labels."""
     first_truth_label: int = 1
     """The same in the truth that it is given."""
     same_resize: bool = True
-    losses: dict[str, str] = field(default_factory=lambda: {"cls": "classification", "box": "localization"})
+    nms_in_photo: bool = False
+    """Whether its NMS compares pixels of the photo; ours then compares those of an input of the photo's size."""
+    spurious_positives: bool = False
+    """Whether its matcher adds, for each object, the last prior whose best object it is (a fault; ours does not)."""
 
     def logits_to_ours(self, model: SSD, logits: Tensor) -> Tensor:
         """[n, p, columns] of the codebase in our order of priors and columns."""
@@ -86,6 +91,25 @@ def _scale(size: Size) -> Tensor:
 
 
 ADAPTERS = {
+    "amdegroot": Adapter(first_truth_label=0),
+    "gluon_pt": Adapter(
+        priors_unit="input", boxes_unit="input", first_label=0, first_truth_label=0, spurious_positives=True
+    ),
+    "lufficc": Adapter(boxes_unit="photo"),
+    "mindcv": Adapter(boxes_unit="photo", offsets_order=(1, 0, 3, 2), nms_in_photo=True),
+    "mlperf": Adapter(shape_major=True),
+    "mmdet": Adapter(
+        priors_form="corners",
+        priors_unit="input",
+        boxes_unit="photo",
+        background_last=True,
+        first_label=0,
+        first_matched_label=0,
+        first_truth_label=0,
+    ),
+    "mobilenext": Adapter(boxes_unit="photo"),
+    "nvidia": Adapter(shape_major=True),
+    "qfgaohao": Adapter(boxes_unit="photo"),
     # it resizes floats after normalising; we resize uint8 before
     "torchvision": Adapter(priors_form="corners", priors_unit="input", boxes_unit="photo", same_resize=False),
 }

@@ -108,7 +108,7 @@ def test_files_of_other_kinds_are_one_sentence(tmp_path: Path) -> None:
     _refused(tmp_path, "cannot be read")
     _refused(tmp_path / "absent.pth", "No such file")
     save_file({"a": torch.zeros(1)}, tmp_path / "other.safetensors")
-    _refused(tmp_path / "other.safetensors", "without multibox's description")
+    _refused(tmp_path / "other.safetensors", "no importer knows these 1 tensors")
 
 
 def _refused(path: Path, words: str) -> None:

@@ -141,7 +141,11 @@ def _finish(
 ) -> list[Detections]:
     """Suppression, limit and order; the result of every image."""
     boxes = boxes.clamp(0, 1) if spec.clip else boxes
+    if spec.drop_empty:
+        found = found.take((boxes[:, 2:] > boxes[:, :2]).all(dim=1)[found.row].nonzero()[:, 0])
     found = _suppressed(found, _comparable(boxes, spec, input_size), images, classes, spec)
+    if spec.max_per_class is not None:
+        found = found.take(_best(found.score, found.group, spec.max_per_class))
     image = found.group // classes
     chosen = _best(found.score, image, spec.max_detections)
     if spec.order == "class":
@@ -162,7 +166,7 @@ def _suppressed(
 
     A candidate is removed by better ones only. So where the best few of an image leave enough, they decide alone.
     """
-    limit = spec.max_detections
+    limit = None if spec.max_per_class else spec.max_detections
     if limit and len(found.score) > images * limit * _AHEAD:
         kept = _kept(found.take(_ahead(found, images, classes, limit * _AHEAD)), boxes, spec)
         enough = _per_image(kept, images, classes) >= limit

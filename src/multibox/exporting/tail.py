@@ -35,11 +35,13 @@ def append_tail(model: onnx.ModelProto, spec: ModelSpec, level_sizes: Sequence[i
     scores = graph.add("Transpose", "dense_scores", perm=[0, 2, 1])
     candidates = _limit(graph, scores, rule, level_sizes, len(spec.labels.names))
     limit = rule.max_detections or DEFAULT_MAX_DETECTIONS
+    if rule.drop_empty:
+        candidates = _without_empty(graph, candidates)
     kept = graph.add(
         "NonMaxSuppression",
         _nms_boxes(graph, rule, (spec.input.height, spec.input.width)),
         candidates,
-        graph.constant([limit]),
+        graph.constant([min(limit, rule.max_per_class or limit)]),
         graph.constant([_nms_iou(rule)], np.float32),
         graph.constant([rule.score_threshold], np.float32),
     )
@@ -70,6 +72,14 @@ def _limit(graph: GraphBuilder, scores: str, rule: PostprocessSpec, level_sizes:
     cut.output(cut.add("Concat", *pieces, axis=2), None)
     same.output(same.add("Identity", scores), None)
     return graph.add("If", too_many, then_branch=cut.graph, else_branch=same.graph)
+
+
+def _without_empty(graph: GraphBuilder, scores: str) -> str:
+    """`scores` [n, c, p] with those of boxes without width or height taken out."""
+    x1, y1, x2, y2 = graph.add_many("Split", "dense_boxes", outputs=4, axis=2, num_outputs=4)
+    filled = graph.add("And", graph.add("Greater", x2, x1), graph.add("Greater", y2, y1))
+    filled = graph.add("Transpose", filled, perm=[0, 2, 1])
+    return graph.add("Where", filled, scores, graph.constant(_NO_SCORE, np.float32))
 
 
 def _split(graph: GraphBuilder, value: str, parts: Sequence[int]) -> list[str]:

@@ -72,10 +72,22 @@ def fill_color(spec: InputSpec) -> tuple[int, int, int]:
 
 
 def resize(image: Pixels, width: int, height: int, interpolation: str) -> Pixels:
-    """The image at another size: `bilinear` as OpenCV's INTER_LINEAR, `bilinear_antialias` as Pillow's BILINEAR."""
+    """The image at another size: `bilinear` as OpenCV's INTER_LINEAR, `bilinear_antialias` as Pillow's BILINEAR,
+    `by_size` as OpenCV's INTER_CUBIC where both sides grow, INTER_AREA where both shrink, else INTER_LINEAR.
+    """
     if image.shape[:2] == (height, width):
         return image
-    if interpolation == "bilinear":
-        resized: Pixels = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
-        return resized
-    return np.array(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
+    if interpolation == "bilinear_antialias":
+        return np.array(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
+    method = cv2.INTER_LINEAR
+    if interpolation == "by_size":
+        method = _by_size(image.shape[1], image.shape[0], width, height)
+    resized: Pixels = cv2.resize(image, (width, height), interpolation=method)
+    return resized
+
+
+def _by_size(old_width: int, old_height: int, width: int, height: int) -> int:
+    """GluonCV's choice of the method (its interpolation 9)."""
+    if width > old_width and height > old_height:
+        return cv2.INTER_CUBIC
+    return cv2.INTER_AREA if width < old_width and height < old_height else cv2.INTER_LINEAR

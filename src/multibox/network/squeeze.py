@@ -12,7 +12,10 @@ _REDUCTION, _DIVISOR = 4, 8
 
 def squeeze_excitation(channels: int) -> nn.Module:
     """Weights every channel by a gate of all channels' means; the middle has a quarter of them, a multiple of 8."""
-    return SqueezeExcitation(channels, squeezed(channels), scale_activation=partial(nn.Hardsigmoid, inplace=True))
+    gate: nn.Module = SqueezeExcitation(
+        channels, squeezed(channels), scale_activation=partial(nn.Hardsigmoid, inplace=True)
+    )
+    return gate
 
 
 def squeezed(channels: int) -> int:

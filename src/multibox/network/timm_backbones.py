@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from multibox.errors import ModelError, did_you_mean
+from multibox.network.resnet_edits import edit_resnet
 from multibox.spec import BackboneSpec
 
 HEAD = "head"
@@ -26,6 +27,7 @@ class TimmBackbone(nn.Module):
         self.with_head = HEAD in spec.taps
         self.indexes = _indexes(name, spec)
         self.net = _create(name, spec, self.indexes, pretrained)
+        edit_resnet(self.net, spec)
         self.channels = self._channels(name)
         for layer in self.net.modules():
             if isinstance(layer, _BatchNorm):

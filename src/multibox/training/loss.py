@@ -12,13 +12,13 @@ from torchvision.ops import sigmoid_focal_loss
 
 from multibox.boxes.coding import encode
 from multibox.boxes.matching import match
-from multibox.spec import ModelSpec
+from multibox.spec import LossSpec, ModelSpec
 
 _CHUNK = 1 << 20  # logits looked at at once while mining: fits the cache, and spares a second tensor of their size
 
 
 class MultiBoxLoss(NamedTuple):
-    """Both parts of the loss, each a sum over the batch divided by its number of matched priors (at least 1)."""
+    """Both parts of the loss, each a sum over the batch divided as `LossSpec.normalizer` says."""
 
     classification: Float[Tensor, ""]
     localization: Float[Tensor, ""]
@@ -43,8 +43,8 @@ def multibox_loss(
 
     Objects with `valid` false are padding, and `g` may be 0: a batch without objects has a finite loss with a
     gradient. Softmax models learn by cross entropy on the positives and, per image, on the `negative_ratio` times as
-    many negatives of highest loss; sigmoid models by focal loss over the foreground columns. Localisation is smooth L1
-    with beta 1. Sources: SSD paper, section 2.2; Lin et al., Focal Loss (alpha 0.25, gamma 2); torchvision.
+    many negatives of highest loss; sigmoid models by focal loss on all priors. Localisation is smooth L1 with beta 1.
+    Sources: SSD paper, section 2.2; Lin et al., Focal Loss; torchvision.
     """
     matches = match(boxes, valid, priors, spec.matching, spec.matching_size)
     return matched_loss(predictions, matches, boxes, labels, priors, spec=spec, negative_ratio=negative_ratio)
@@ -65,20 +65,51 @@ def matched_loss(
     positive = matches >= 0
     image, prior = positive.nonzero(as_tuple=True)
     row, obj = image * len(priors) + prior, matches[image, prior]
+    weight = _weights(positive, spec.loss)
     target = encode(boxes[image, obj], priors[prior], spec.coder)
-    localization = functional.smooth_l1_loss(offsets.index_select(0, row).float(), target, reduction="sum")
+    distance = functional.smooth_l1_loss(offsets.index_select(0, row).float(), target, reduction="none").sum(1)
+    localization = (distance * weight[image]).sum()
     if spec.activation == "softmax":
         negative = _hard_negatives(logits, positive, negative_ratio)
         column = torch.cat([labels[image, obj] + 1, torch.zeros_like(negative)])
-        chosen = logits.index_select(0, torch.cat([row, negative])).float()
-        classification = functional.cross_entropy(chosen, column, reduction="sum")
+        chosen = torch.cat([row, negative])
+        entropy = functional.cross_entropy(logits.index_select(0, chosen).float(), column, reduction="none")
+        classification = (entropy * weight[chosen // len(priors)]).sum()
     else:
-        # A background column that sigmoid models carry is never a target and never learns.
-        foreground = logits[:, int(spec.background) :].float()
-        wanted = torch.zeros_like(foreground).index_put_((row, labels[image, obj]), foreground.new_ones(()))
-        classification = sigmoid_focal_loss(foreground, wanted, alpha=0.25, gamma=2.0, reduction="sum")
-    normaliser = max(1, len(row))
-    return MultiBoxLoss(classification / normaliser, localization / normaliser)
+        classification = _focal_loss(logits, row, labels[image, obj], weight, spec)
+    return MultiBoxLoss(spec.loss.classification_weight * classification, localization)
+
+
+def _weights(positive: Bool[Tensor, "n p"], spec: LossSpec) -> Float[Tensor, " n"]:
+    """By what the summed loss of each image is multiplied; see `LossSpec.normalizer`."""
+    counts = positive.sum(dim=1)
+    if spec.normalizer == "positives_per_image":
+        return torch.where(counts > 0, 1 / (counts.clamp(min=1) * len(counts)), 0.0)
+    total = counts.clamp(min=1).sum() if spec.normalizer == "images" else counts.sum().clamp(min=1)
+    return (1 / total).expand(len(counts))
+
+
+def _focal_loss(
+    logits: Float[Tensor, "rows columns"],
+    row: Int[Tensor, " k"],
+    label: Int[Tensor, " k"],
+    weight: Float[Tensor, " n"],
+    spec: ModelSpec,
+) -> Float[Tensor, ""]:
+    """Focal loss over all priors, the positives of which are `row` with the 0-based `label`, each image times `weight`.
+
+    A background column is a target only where the spec says so; else it never learns.
+    """
+    learns = spec.background and spec.loss.background_learns
+    seen = logits[:, int(spec.background and not learns) :].float()
+    wanted = torch.zeros_like(seen)
+    if learns:
+        wanted[:, 0] = 1.0
+        wanted[row, 0] = 0.0
+    wanted[row, label + int(learns)] = 1.0
+    loss = sigmoid_focal_loss(seen, wanted, alpha=spec.loss.focal_alpha, gamma=spec.loss.focal_gamma, reduction="none")
+    total: Tensor = (loss.view(len(weight), -1).sum(1) * weight).sum()
+    return total
 
 
 @torch.no_grad()

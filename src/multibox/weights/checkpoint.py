@@ -68,21 +68,29 @@ def load(path: str | Path) -> Checkpoint:
     Raises `ModelError` for a file that is absent, cut off, not safetensors, or not ours.
     """
     path = Path(path)
+    about, state = read_tensors(path)
+    if about is None:
+        raise ModelError(f"{path}: safetensors without multibox's description; give a file that multibox wrote")
+    return described(path, about, state)
+
+
+def read_tensors(path: Path) -> tuple[str | None, dict[str, Tensor]]:
+    """Our description (none in another codebase's file) and the tensors of any safetensors file.
+
+    Raises `ModelError` for a file that is absent, cut off or not safetensors.
+    """
     try:
         with safe_open(path, framework="pt") as file:
             about = (file.metadata() or {}).get(KEY)
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+            return about, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     except FileNotFoundError:
         raise ModelError(f"{path}: no such file") from None
     except (OSError, SafetensorError) as error:
         raise ModelError(f"{path}: not a whole safetensors file ({error}); copy or train it again") from None
-    if about is None:
-        raise ModelError(f"{path}: safetensors without multibox's description; give a file that multibox wrote")
-    return _described(path, about, state)
 
 
-def _described(path: Path, text: str, state: dict[str, Tensor]) -> Checkpoint:
-    """Reads the metadata of a file."""
+def described(path: Path, text: str, state: dict[str, Tensor]) -> Checkpoint:
+    """The checkpoint of a file's own description and its tensors. Raises `ModelError` for a damaged description."""
     try:
         about = json.loads(text)
         version, spec = int(about["version"]), json.dumps(about["spec"])

@@ -11,6 +11,7 @@ from multibox.boxes.priors import shapes_per_cell
 from multibox.errors import ModelError
 from multibox.network.build import build_model
 from multibox.network.model import SSD
+from multibox.sheet import changed
 from multibox.spec import ModelSpec
 from multibox.weights.source import Loaded, load_weights
 from multibox.zoo import load_spec
@@ -41,11 +42,15 @@ def spec_of(loaded: Loaded) -> ModelSpec:
     """
     if loaded.spec is not None:
         return loaded.spec
-    spec = load_spec(str(loaded.sheet))
+    spec = changed(load_spec(str(loaded.sheet)), loaded.changes)
     columns = _columns_of(spec, loaded.state)
-    if columns in (None, spec.columns):
+    own = spec.columns if columns is None else columns
+    count = own - int(spec.background)
+    if len(loaded.names) == count and loaded.names != spec.labels.names:
+        return spec.with_names(loaded.names)
+    if own == spec.columns:
         return spec
-    return spec.with_names(tuple(f"class {number + 1}" for number in range(columns - int(spec.background))))
+    return spec.with_names(tuple(f"class {number + 1}" for number in range(count)))
 
 
 def assemble(loaded: Loaded, where: str) -> SSD:

@@ -9,6 +9,8 @@ import re
 
 from torch import Tensor
 
+from multibox.weights.importers.contract import Foreign, Imported
+
 _HEADS = {"classification_head": "classes", "regression_head": "boxes"}
 # place in torchvision's "extra.0", which holds pool4 to fc7, -> Caffe's number of the layer
 _AFTER_CONV4 = {"1": 24, "3": 26, "5": 28, "7.1": 31, "7.3": 33}
@@ -18,7 +20,17 @@ _LAST = 13
 """The block of MobileNetV3 large whose expansion is tapped; torchvision cuts the network there."""
 
 
-def recognise(state: dict[str, Tensor]) -> str | None:
+def read(foreign: Foreign) -> Imported | None:
+    """The importer (see `contract`)."""
+    state = foreign.state
+    sheet = _recognise(state)
+    if sheet is None:
+        return None
+    rename = _vgg_key if "backbone.scale_weight" in state else _mobilenet_key
+    return Imported(sheet=sheet, state={_head_key(key) or rename(key): value for key, value in state.items()})
+
+
+def _recognise(state: dict[str, Tensor]) -> str | None:
     """Full name of the sheet that such keys belong to, or none."""
     if "head.classification_head.module_list.0.weight" in state and "backbone.scale_weight" in state:
         return "ssd300_vgg16.torchvision_coco"
@@ -27,12 +39,6 @@ def recognise(state: dict[str, Tensor]) -> str | None:
         full = last is not None and last.shape[0] == _FULL_TAIL
         return f"ssdlite320_mobilenet_v3_large.torchvision_{'full_tail' if full else 'coco'}"
     return None
-
-
-def convert(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The same tensors under our keys; a key that torchvision does not use is kept, so that loading names it."""
-    rename = _vgg_key if "backbone.scale_weight" in state else _mobilenet_key
-    return {_head_key(key) or rename(key): value for key, value in state.items()}
 
 
 def _head_key(key: str) -> str | None:
