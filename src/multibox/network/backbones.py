@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torchvision
 from torch import Tensor, nn
 
 from multibox.errors import ModelError
+from multibox.network import mobilenet_v1, mobilenet_v3_late_squeeze
 from multibox.network.mobilenet_v1 import MobileNetV1
+from multibox.network.mobilenet_v3_late_squeeze import MobileNetV3LateSqueeze
+from multibox.network.mobilenext import MobileNeXt
+from multibox.network.squeezenet import SqueezeNet
 from multibox.network.timm_backbones import TimmBackbone
 from multibox.network.torchvision_backbones import TorchvisionBackbone
 from multibox.network.vgg import VGG16Atrous
 from multibox.spec import BackboneSpec
 
+_OWN: dict[str, Callable[[BackboneSpec], nn.Module]] = {
+    **dict.fromkeys(mobilenet_v1.PLANS, MobileNetV1),
+    **dict.fromkeys(mobilenet_v3_late_squeeze.PLANS, MobileNetV3LateSqueeze),
+    "mobilenext": MobileNeXt,
+}
+"""Networks of our own without published ImageNet weights."""
 
-def make_backbone(spec: BackboneSpec, pretrained: bool = False) -> nn.Module:
+
+def make_backbone(spec: BackboneSpec, pretrained: bool = False, input_size: tuple[int, int] | None = None) -> nn.Module:
     """The trunk that `spec` names: images -> list of maps, with the attribute `channels`, one number per map.
 
     `pretrained` fetches ImageNet weights (from timm's or torchvision's cache, or the internet); only then is anything
-    fetched. Raises `ModelError` for an unknown name or tap, and where the weights cannot be had.
+    fetched. `input_size` (height, width) is told to those of timm's networks that are made for one size. Raises
+    `ModelError` for an unknown name or tap, and where the weights cannot be had.
     """
     family, _, name = spec.name.partition("/")
     if spec.name == "vgg16_atrous":
@@ -25,18 +39,19 @@ def make_backbone(spec: BackboneSpec, pretrained: bool = False) -> nn.Module:
         if pretrained:
             vgg.load_imagenet(_published_features("vgg16", "IMAGENET1K_FEATURES"))
         return vgg
-    if spec.name == "mobilenet_v1":
+    if spec.name in _OWN:
         if pretrained:
-            raise ModelError("backbone 'mobilenet_v1' has no published ImageNet weights; take timm/mobilenetv1_100")
-        return MobileNetV1(spec)
+            raise ModelError(f"backbone '{spec.name}' has no published ImageNet weights; take timm/NAME for such")
+        return _OWN[spec.name](spec)
     if family == "torchvision" and name:
-        mobilenet = TorchvisionBackbone(name, spec)
+        trunk = SqueezeNet(spec) if name == "squeezenet1_1" else TorchvisionBackbone(name, spec)
         if pretrained:
-            mobilenet.load_imagenet(_published_features(name, "IMAGENET1K_V1"))
-        return mobilenet
+            trunk.load_imagenet(_published_features(name, "IMAGENET1K_V1"))
+        return trunk
     if family == "timm" and name:
-        return TimmBackbone(name, spec, pretrained)
-    raise ModelError(f"no backbone '{spec.name}'; give vgg16_atrous, mobilenet_v1, torchvision/NAME or timm/NAME")
+        return TimmBackbone(name, spec, pretrained, input_size)
+    own = ", ".join(["vgg16_atrous", *_OWN])
+    raise ModelError(f"no backbone '{spec.name}'; give {own}, torchvision/NAME or timm/NAME")
 
 
 def _published_features(name: str, tag: str) -> dict[str, Tensor]:

@@ -10,7 +10,8 @@ from multibox.spec import Activation, ExtraBlock, ExtrasSpec, NormSpec
 
 
 class Extras(nn.Module):
-    """Appends one map per block to the maps it is given; `channels` lists those of all maps, the given ones first."""
+    """Appends one map per block to the maps it is given; `channels` lists those of all maps, the given ones first (less
+    the last one where the spec says `consumes_last`)."""
 
     def __init__(
         self, spec: ExtrasSpec, in_channels: list[int], norm: NormSpec | None = None, padding: Padding = "torch"
@@ -18,7 +19,8 @@ class Extras(nn.Module):
         super().__init__()
         self.first: nn.Module | None = None
         outputs = [block.out for block in spec.blocks]
-        self.channels = [*in_channels, *outputs]
+        self.consumes_last = spec.consumes_last
+        self.channels = [*(in_channels[:-1] if self.consumes_last else in_channels), *outputs]
         if spec.first is not None:
             wider, self.channels[0] = spec.first, spec.first.channels
             self.first = conv_block(in_channels[0], wider.channels, 1, norm=wider.norm, activation=wider.activation)
@@ -31,8 +33,8 @@ class Extras(nn.Module):
             init_normal(self)
 
     def forward(self, maps: list[Tensor]) -> list[Tensor]:
-        """The given maps, the first one perhaps widened, then the new ones."""
-        maps, last = list(maps), maps[-1]
+        """The given maps (less a consumed last one, the first one perhaps widened), then the new ones."""
+        last, maps = maps[-1], list(maps[:-1] if self.consumes_last else maps)
         if self.first is not None:
             maps[0] = self.first(maps[0])
         for block in self.blocks:

@@ -35,17 +35,18 @@ def conv_block(
     pad: int | None = None,
     padding: Padding = "torch",
     groups: int = 1,
+    dilation: int = 1,
     norm: NormSpec | None,
     activation: Activation | None = "relu6",
 ) -> nn.Sequential:
     """Convolution, batch norm, activation; without `norm` the convolution has a bias instead.
 
-    `pad` defaults to half the kernel; `padding` "same" is TensorFlow's rule (uneven at stride 2) and overrides it.
+    `pad` defaults to half the (dilated) kernel; `padding` "same" is TensorFlow's rule (uneven at stride 2) and
+    overrides it.
     """
-    amount: int | str = "same" if padding == "same" else kernel // 2 if pad is None else pad
-    layers: list[nn.Module] = [
-        create_conv2d(inputs, outputs, kernel, stride=stride, padding=amount, groups=groups, bias=norm is None)
-    ]
+    amount: int | str = "same" if padding == "same" else dilation * (kernel // 2) if pad is None else pad
+    options = {"stride": stride, "padding": amount, "groups": groups, "dilation": dilation}
+    layers: list[nn.Module] = [create_conv2d(inputs, outputs, kernel, **options, bias=norm is None)]
     if norm is not None:
         layers.append(nn.BatchNorm2d(outputs, eps=norm.eps, momentum=norm.momentum))
     if activation is not None:

@@ -54,15 +54,19 @@ class CoderSpec:
 class MatchingSpec:
     """Which priors learn which object: IoU threshold, and how every object is given its best prior.
 
-    `per_object`: each object's best prior is forced, later objects win; `bipartite`: the globally best pair first, each
+    `per_object`: each object's best prior is forced; `bipartite`: the globally best pair first, each
     prior once; `none`: the threshold alone. `inclusive`: IoU equal to the threshold is positive.
     """
 
     iou: float = 0.5
     inclusive: bool = True
     best_prior: Literal["per_object", "bipartite", "none"] = "per_object"
+    contested: Literal["last", "first"] = "last"
+    """Which of the objects that share their best prior keeps it under `per_object` (MindCV: the first)."""
     iou_eps: float = 0.0
     """Added to the denominator of IoU on fractional boxes."""
+    ties: bool = False
+    """Whether a prior also learns its best object where no other prior has a higher IoU with it (GluonCV)."""
     unit: Literal["fractions", "pixels"] = "fractions"
     """In which IoU is computed; rounding then decides which of equal priors an object gets."""
 
@@ -89,7 +93,7 @@ class PostprocessSpec:
     """From scores and boxes to detections."""
 
     score_threshold: float
-    topk: int | None
+    topk: int | None = None
     topk_scope: Literal["class", "level", "global"] = "class"
     iou: float
     iou_inclusive: bool = False
@@ -97,7 +101,7 @@ class PostprocessSpec:
     iou_eps: float = 0.0
     plus_one: bool = False
     """The legacy rule in which a box from x1 to x2 is x2 - x1 + 1 pixels wide."""
-    max_detections: int | None
+    max_detections: int | None = None
     clip: bool = True
     """Whether boxes are clipped to the image before NMS."""
     max_per_class: int | None = None

@@ -40,7 +40,8 @@ class BackboneSpec:
 
     Taps of a timm backbone are indexes of its `feature_info`; `head` there means the final 1x1 `conv_head` map. Those
     of a torchvision network are `INDEX` (a block's output) or `INDEX.expand` (its expansion), those of `vgg16_atrous`
-    are `conv4_3` and `fc7`, those of `mobilenet_v1` the numbers of its separable blocks, 1 to 13.
+    are `conv4_3` and `fc7`, those of `mobilenet_v1` the numbers of its separable blocks, 1 to 13, those of `mobilenext`
+    `INDEX` or `INDEX.expand` (the wide map inside a sandglass block), 1 to 20.
     """
 
     name: str
@@ -61,7 +62,8 @@ class BackboneSpec:
     """Stages of a timm ResNet, such as `layer3`, that keep the size of their map (NVIDIA, GluonCV's ResNet-34)."""
     stride_first: bool = False
     """Whether bottlenecks of a timm ResNet halve the map in their first 1x1 (ResNet paper) instead of their 3x3."""
-    pool_ceil: Literal["pool3", "all"] = "pool3"
+    pool_ceil: Literal["pool3", "all", "none"] = "pool3"
+    """Which max poolings of `vgg16_atrous` and `torchvision/squeezenet1_1` round the size of their map up."""
     l2norm: float | None = None
     """Initial scale of the L2 normalisation of the first tap; none without it."""
     first_batch_norm: bool = False
@@ -109,6 +111,8 @@ class ExtrasSpec:
     padding: Literal["torch", "same"] | None = None
     """None: the backbone's."""
     first: FirstMapSpec | None = None
+    consumes_last: bool = False
+    """Whether the last tap of the backbone feeds the extras alone, without predictors of its own (MobileNeXt)."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
