@@ -1,53 +1,115 @@
-"""Writes the table of models, made from the sheets, between its markers in README.md and docs/models.md.
+"""Writes the tables of models, made from the sheets: the families into README.md, every sheet into docs/models.md.
 
 `python docs/model_table.py` rewrites the files; `--check` only says whether they are up to date (exit code 1 if not).
 """
 
 from __future__ import annotations
 
+import re
 import sys
+from collections.abc import Callable, Iterable
+from itertools import groupby
 from pathlib import Path
 
+from multibox.cli.model_table import TITLES, cells
 from multibox.spec import ModelSpec
 from multibox.zoo import list_models, load_spec
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = (ROOT / "README.md", ROOT / "docs" / "models.md")
 BEGIN, END = "<!-- models: made by docs/model_table.py -->\n", "<!-- end of models -->"
+CODEBASES = {
+    "amdegroot": "ssd.pytorch",
+    "caffe": "Caffe",
+    "chuanqi": "MobileNet-SSD",
+    "gluoncv": "GluonCV",
+    "lufficc": "lufficc/SSD",
+    "mindcv": "MindCV",
+    "mlperf": "MLPerf",
+    "mmdet": "MMDetection",
+    "mobilenext": "MobileNeXt",
+    "nvidia": "NVIDIA",
+    "qfgaohao": "pytorch-ssd",
+    "tf": "TensorFlow",
+    "torchvision": "torchvision",
+    "ultra_light_face": "Ultra-Light-Face",
+}
+"""Beginning of a tag -> what the codebase is called."""
 
 
-def row(spec: ModelSpec) -> str:
-    """One line of the table; a sheet without names is for the user's own."""
-    classes = str(len(spec.labels.names)) if spec.labels.names else "yours"
-    priors = f"{spec.check.priors:,}" if spec.check else "-"
-    parameters = f"{spec.check.parameters / 1e6:.2f} M" if spec.check else "-"
-    published = next((f"{metric.value:g} ({metric.dataset})" for metric in spec.metrics if metric.metric == "AP"), "-")
-    licence = spec.weights.licence if spec.weights else "-"
+def family(spec: ModelSpec) -> str:
+    """The architecture without its input size: `ssd300_vgg16` -> `SSD vgg16`."""
+    found = re.fullmatch(r"(ssd|ssdlite)[0-9x]+_(.+)", spec.architecture)
+    return f"{'SSDLite' if found[1] == 'ssdlite' else 'SSD'} {found[2]}" if found else spec.architecture
+
+
+def of_families(specs: list[ModelSpec]) -> str:
+    """A line per family: inputs, codebases, the range of published accuracy, how many weights are published."""
+    lines = [_line("network", "input", "sheets from", "published", "weights"), "|---|---|---|---|---|"]
+    for name, group in groupby(sorted(specs, key=family), key=family):
+        members = list(group)
+        inputs = _unique(f"{spec.input.width}x{spec.input.height}" for spec in members)
+        found = _unique(next((CODEBASES[key] for key in CODEBASES if spec.tag.startswith(key)), "") for spec in members)
+        count = sum(spec.weights is not None for spec in members)
+        lines.append(_line(name, ", ".join(inputs), ", ".join(found) or "-", _published(members), str(count or "-")))
+    return "\n".join(lines)
+
+
+def of_sheets(specs: list[ModelSpec]) -> str:
+    """A line per sheet, with the columns of `multibox models list`."""
+    lines = [_line("model", *TITLES), "|---" * (1 + len(TITLES)) + "|"]
+    for spec in specs:
+        *facts, _ = cells(spec)
+        lines.append(_line(f"`{spec.name}`", *facts, f"[file]({spec.weights.url})" if spec.weights else "-"))
+    return "\n".join(lines)
+
+
+def _published(specs: list[ModelSpec]) -> str:
+    """`AP 0.251 to 0.295, VOC07 mAP 0.765`: the first metric of every sheet."""
+    values: dict[str, list[float]] = {}
+    for spec in specs:
+        for metric in spec.metrics[:1]:
+            values.setdefault(metric.metric, []).append(metric.value)
+    spans = {name: (min(found), max(found)) for name, found in sorted(values.items())}
     return (
-        f"| `{spec.name}` | {spec.input.width}x{spec.input.height} | {classes} | {priors} | {parameters} | {published} "
-        f"| {licence} |"
+        ", ".join(
+            f"{name} {low:.3f}" + (f" to {high:.3f}" if high > low else "") for name, (low, high) in spans.items()
+        )
+        or "-"
     )
 
 
-def table() -> str:
-    """The whole table in Markdown."""
-    head = "| model | input | classes | priors | parameters | published AP | weights |\n|---|---|---|---|---|---|---|\n"
-    return head + "\n".join(row(load_spec(name)) for name in list_models()) + "\n"
+def _unique(words: Iterable[str]) -> list[str]:
+    """Without doubles and empty words, in the order of the sheets."""
+    return list(dict.fromkeys(filter(None, words)))
 
 
-def with_table(text: str) -> str:
+def _line(*words: str) -> str:
+    """A row in Markdown."""
+    return f"| {' | '.join(words)} |"
+
+
+PAGES: dict[Path, Callable[[list[ModelSpec]], str]] = {
+    ROOT / "README.md": of_families,
+    ROOT / "docs" / "models.md": of_sheets,
+}
+
+
+def with_table(text: str, table: str) -> str:
     """The page with today's table between its markers."""
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n{table()}\n{END}{after}"
+    return f"{before}{BEGIN}\n{table}\n\n{END}{after}"
 
 
 def main() -> None:
     """Rewrites or checks the pages."""
-    stale = [page for page in PAGES if page.read_text(encoding="utf-8") != with_table(page.read_text(encoding="utf-8"))]
+    specs = [load_spec(name) for name in list_models()]
+    texts = {page: page.read_text(encoding="utf-8") for page in PAGES}
+    todays = {page: with_table(texts[page], make(specs)) for page, make in PAGES.items()}
+    stale = [page for page in PAGES if texts[page] != todays[page]]
     if "--check" not in sys.argv:
         for page in stale:
-            page.write_text(with_table(page.read_text(encoding="utf-8")), encoding="utf-8")
+            page.write_text(todays[page], encoding="utf-8")
     elif stale:
         sys.exit(f"run python docs/model_table.py: out of date are {', '.join(page.name for page in stale)}")
 

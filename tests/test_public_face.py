@@ -22,6 +22,8 @@ FACE = [
     "TrainOptions",
     "UsageError",
     "build_model",
+    "convert",
+    "create_model",
     "draw",
     "evaluate",
     "export_onnx",
@@ -40,7 +42,7 @@ def test_the_face_is_this_list() -> None:
 
 @pytest.mark.parametrize("name", FACE)
 def test_every_name_exists_and_has_a_docstring(name: str) -> None:
-    if name in ("build_model", "export_onnx", "train", "TrainOptions"):
+    if name in ("build_model", "convert", "create_model", "export_onnx", "train", "TrainOptions"):
         pytest.importorskip("torch")
     value = getattr(multibox, name)
     assert value.__doc__ and value.__name__ == name

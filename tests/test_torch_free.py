@@ -9,7 +9,14 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "src" / "multibox"
 BLOCKED = ("torch", "torchvision", "timm", "lightning", "onnx", "onnxscript", "safetensors", "jaxtyping", "tensorboard")
 ROOMS = ("images", "data", "results", "zoo", "prediction", "evaluation", "cli")
-WITH_TORCH = ("multibox.zoo.models", "multibox.zoo.transfer", "multibox.prediction.engines.torch_engine")
+WITH_TORCH = (
+    "multibox.zoo.backbone_choice",
+    "multibox.zoo.convert",
+    "multibox.zoo.create",
+    "multibox.zoo.models",
+    "multibox.zoo.transfer",
+    "multibox.prediction.engines.torch_engine",
+)
 """Modules of those rooms that build networks; the others import them inside functions only."""
 
 BLOCK = f"""

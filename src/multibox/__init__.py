@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from multibox.training.options import TrainOptions
     from multibox.training.train import train
     from multibox.zoo import list_models, load_spec
+    from multibox.zoo.convert import convert
+    from multibox.zoo.create import create_model
 
 __all__ = [
     "DataError",
@@ -31,6 +33,8 @@ __all__ = [
     "TrainOptions",
     "UsageError",
     "build_model",
+    "convert",
+    "create_model",
     "draw",
     "evaluate",
     "export_onnx",
@@ -56,6 +60,8 @@ _HOMES = {
     "multibox.training.options": ("TrainOptions",),
     "multibox.training.train": ("train",),
     "multibox.zoo": ("list_models", "load_spec"),
+    "multibox.zoo.convert": ("convert",),
+    "multibox.zoo.create": ("create_model",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

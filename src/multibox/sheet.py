@@ -1,4 +1,4 @@
-"""A model's spec as text: TOML sheets in, JSON in and out, and a sentence for what is wrong in them."""
+"""A model's spec as text: TOML sheets and JSON, in and out, and a sentence for what is wrong in them."""
 
 from __future__ import annotations
 
@@ -42,21 +42,50 @@ def read_sheet(path: Path) -> ModelSpec:
         raise ModelError(f"{path}: {_first(error)}") from None
 
 
-def changed(spec: ModelSpec, changes: Mapping[str, Any]) -> ModelSpec:
-    """The spec with other values of some fields, dotted as in `backbone.width`; its stated facts are dropped then.
+def to_toml(spec: ModelSpec) -> str:
+    """The spec as a sheet for people, without what is as by default; `read_sheet` reads it back as it was."""
+    table = json.loads(_ADAPTER.dump_json(spec, exclude_defaults=True))
+    plain = {key: value for key, value in table.items() if not isinstance(value, dict)}
+    lines = [f"{key} = {_toml(value)}" for key, value in plain.items()]
+    for key in (key for key in table if key not in plain):
+        lines += ["", f"[{key}]", *(f"{name} = {_toml(value)}" for name, value in table[key].items())]
+    return "\n".join(lines) + "\n"
 
-    Raises `ModelError` naming a field that is unknown or cannot have that value.
+
+def write_sheet(spec: ModelSpec, path: Path) -> None:
+    """Writes the spec as a TOML sheet, to change it by hand and give its path as a model."""
+    path.write_text(to_toml(spec), encoding="utf-8")
+
+
+def changed(spec: ModelSpec, changes: Mapping[str, Any]) -> ModelSpec:
+    """The spec with other values of some fields, dotted as in `backbone.width`.
+
+    Its stated facts are dropped, unless those are the values that it has. Raises `ModelError` naming a field that is
+    unknown or cannot have that value.
     """
     if not changes:
         return spec
-    table = json.loads(to_json(replace(spec, check=None, metrics=(), weights=None)))
+    bare = replace(spec, check=None, metrics=(), weights=None)
+    table = json.loads(to_json(bare))
     for name, value in changes.items():
         *parts, last = name.split(".")
         part = table
         for key in parts:
             part = part[key]
         part[last] = value
-    return from_json(json.dumps(table), spec.name)
+    other = from_json(json.dumps(table), spec.name)
+    return spec if other == bare else other
+
+
+def _toml(value: Any) -> str:
+    """A value of JSON in TOML; lists of tables one table a line."""
+    if isinstance(value, dict):
+        return f"{{ {', '.join(f'{key} = {_toml(part)}' for key, part in value.items())} }}"
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        return "[\n" + "".join(f"  {_toml(part)},\n" for part in value) + "]"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_toml, value))}]"
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _first(error: ValidationError) -> str:

@@ -87,12 +87,43 @@ def test_of_two_objects_with_the_same_best_prior_the_later_wins() -> None:
     assert matches[0, best].item() == 1 and (matches == 0).any()
 
 
+@pytest.mark.parametrize("iou", [0.5, 0.9])  # with and without priors above the threshold
+def test_or_the_first_wins_where_the_rule_says_so(iou: float) -> None:
+    box = torch.tensor([0.4, 0.4, 0.6, 0.6])
+    boxes, valid = torch.stack([box + 0.001, box])[None], torch.ones(1, 2, dtype=torch.bool)
+    best = box_iou(boxes[0], to_corners(PRIORS)).argmax(dim=1)
+    assert best[0] == best[1]
+    for contested, keeper in (("first", 0), ("last", 1)):
+        rule = MatchingSpec(iou=iou, contested=contested)
+        matches = match(boxes, valid, PRIORS, rule)
+        assert matches[0, best[0]].item() == keeper
+        assert torch.equal(matches, matching._match_densely(boxes, valid, to_corners(PRIORS), rule))
+
+
 def test_bipartite_gives_each_object_a_prior_of_its_own_best_pair_first() -> None:
     priors = to_centers(torch.tensor([[0.0, 0.0, 0.2, 0.2], [0.1, 0.1, 0.3, 0.3], [0.7, 0.7, 0.9, 0.9]]))
     boxes = torch.tensor([[[0.02, 0.02, 0.22, 0.22], [0.0, 0.0, 0.2, 0.2]], [[0.7, 0.7, 0.9, 0.9], [5, 5, 6, 6.0]]])
     rule = MatchingSpec(best_prior="bipartite", iou=0.9)
     matches = match(boxes, torch.ones(2, 2, dtype=torch.bool), priors, rule)
     assert matches.tolist() == [[1, 0, -1], [-1, -1, 0]]
+
+
+def test_ties_below_the_threshold_learn_the_object_too_where_the_rule_says_so() -> None:
+    corners = torch.tensor([[0.0, 0.0, 0.5, 0.5], [0.25, 0.25, 0.75, 0.75], [0.5, 0.5, 1.0, 1.0], [0.0, 0.0, 1.0, 1.0]])
+    box, valid = torch.tensor([[[0.25, 0.25, 0.5, 0.5], [5.0, 5.0, 6.0, 6.0]]]), torch.tensor([[True, True]])
+    for best_prior, wanted in (("none", [0, 0, -1, -1]), ("bipartite", [0, 0, -1, -1])):
+        rule = MatchingSpec(best_prior=best_prior, ties=True)
+        assert match(box, valid, to_centers(corners), rule).tolist() == [wanted], best_prior
+    alone = MatchingSpec(best_prior="bipartite")
+    assert match(box, valid, to_centers(corners), alone).tolist() == [[0, -1, -1, -1]]
+
+
+def test_a_prior_ties_for_its_own_best_object_only() -> None:
+    # the second prior is as good for the first object as the first prior is, but better for the second object
+    corners = torch.tensor([[0.0, 0.0, 0.4, 1.0], [0.2, 0.0, 0.6, 1.0]])
+    boxes = torch.tensor([[[0.2, 0.0, 0.4, 1.0], [0.2, 0.0, 0.6, 0.9]]])
+    rule = MatchingSpec(best_prior="none", ties=True, iou=0.95)
+    assert match(boxes, torch.ones(1, 2, dtype=torch.bool), to_centers(corners), rule).tolist() == [[0, 1]]
 
 
 @pytest.mark.parametrize("best_prior", ["per_object", "bipartite", "none"])

@@ -120,6 +120,53 @@ def test_the_rule_of_whole_pixels_joins_boxes_that_barely_miss() -> None:
     assert len(postprocess(boxes, scores, replace(rule, plus_one=True), input_size=(10, 10))[0].scores) == 1
 
 
+def test_a_limit_per_class_counts_what_suppression_left() -> None:
+    scores = [[0.9, 0.5], [0.8, 0.0], [0.7, 0.0], [0.6, 0.0]]  # the second box overlaps the first
+    found = run(scores, replace(RULE, max_per_class=2))
+    assert found.scores.tolist() == pytest.approx([0.9, 0.7, 0.5])
+    assert run(scores, replace(RULE, max_per_class=1)).labels.tolist() == [0, 1]
+    assert run(scores, replace(RULE, max_per_class=2, max_detections=2)).scores.tolist() == pytest.approx([0.9, 0.7])
+    by_class = run(scores, replace(RULE, max_per_class=1, order="class"))
+    assert by_class.scores.tolist() == pytest.approx([0.9, 0.5])
+
+
+@pytest.mark.parametrize("limit", [None, 5, 40])
+@pytest.mark.parametrize("most", [1, 3])
+def test_limits_per_class_and_per_image_are_those_of_a_plain_loop(most: int, limit: int | None) -> None:
+    corner, side = torch.rand(2, 3, 400, 2, generator=torch.Generator().manual_seed(5))
+    boxes = torch.cat([corner, corner + side * 0.4], dim=-1).clamp(max=1)
+    scores = torch.rand(3, 400, 6, generator=torch.Generator().manual_seed(6))
+    scores[..., 0] = 0.1 + scores[..., 0] * 0.05  # a class whose best stand behind all others
+    rule = replace(RULE, max_per_class=most, max_detections=limit)
+    for found, box, score in zip(postprocess(boxes, scores, rule), boxes, scores, strict=True):
+        kept = []
+        for label in range(6):
+            passed = (score[:, label] > rule.score_threshold).nonzero()[:, 0]
+            best = nms(box[passed], score[passed, label], torch.zeros_like(passed), rule.iou)[:most]
+            kept += [(score[prior, label].item(), label, prior) for prior in passed[best].tolist()]
+        kept = sorted(kept, reverse=True)[:limit]
+        assert found.scores.tolist() == [value for value, _, _ in kept]
+        assert found.labels.tolist() == [label for _, label, _ in kept]
+        assert torch.equal(found.boxes, box[[prior for _, _, prior in kept]])
+
+
+def test_boxes_without_area_are_left_out_where_asked_once_they_are_clipped() -> None:
+    boxes = torch.tensor([[[0.1, 0.1, 0.1, 0.3], [0.2, 0.4, 0.5, 0.4], [-0.3, 0.2, -0.1, 0.4], [0.2, 0.2, 0.4, 0.4]]])
+    scores = torch.tensor([[[0.9], [0.8], [0.7], [0.6]]])
+    assert len(postprocess(boxes, scores, RULE)[0].scores) == 4
+    assert postprocess(boxes, scores, replace(RULE, drop_empty=True))[0].scores.tolist() == pytest.approx([0.6])
+    unclipped = postprocess(boxes, scores, replace(RULE, drop_empty=True, clip=False))[0]
+    assert unclipped.scores.tolist() == pytest.approx([0.7, 0.6])
+
+
+@pytest.mark.parametrize(("scope", "wanted"), [("class", [0.8]), ("level", []), ("global", [])])
+def test_a_top_k_per_level_or_image_counts_empty_boxes_one_per_class_does_not(scope: str, wanted: list[float]) -> None:
+    boxes = torch.tensor([[[0.1, 0.1, 0.1, 0.3], [0.2, 0.4, 0.5, 0.6]]])
+    rule = replace(RULE, topk=1, topk_scope=scope, drop_empty=True)
+    found = postprocess(boxes, torch.tensor([[[0.9], [0.8]]]), rule, level_sizes=(2,))[0]
+    assert found.scores.tolist() == pytest.approx(wanted)
+
+
 def test_images_of_a_batch_do_not_disturb_each_other() -> None:
     logits, offsets = raw(4, 12.25)
     logits[2, :, 0] = 100  # nothing in the third image

@@ -46,7 +46,7 @@ def white_box(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.mark.parametrize("resize", ["stretch", "letterbox"])
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
-@pytest.mark.parametrize("interpolation", ["bilinear", "bilinear_antialias"])
+@pytest.mark.parametrize("interpolation", ["bilinear", "bilinear_antialias", "by_size"])
 def test_boxes_lie_on_their_object_within_a_pixel(resize: str, kind: str, interpolation: str) -> None:
     rng = np.random.default_rng(0)
     spec = AugmentSpec(photometric=None, fill=(0, 0, 0))
@@ -65,7 +65,7 @@ def test_boxes_lie_on_their_object_within_a_pixel(resize: str, kind: str, interp
 
 
 @pytest.mark.parametrize("resize", ["stretch", "letterbox"])
-@pytest.mark.parametrize("interpolation", ["bilinear", "bilinear_antialias"])
+@pytest.mark.parametrize("interpolation", ["bilinear", "bilinear_antialias", "by_size"])
 def test_nothing_drawn_is_what_prediction_sees(resize: str, interpolation: str) -> None:
     pixels, box = white_box(np.random.default_rng(3))
     target, data = network(resize=resize, interpolation=interpolation), encoded(pixels)

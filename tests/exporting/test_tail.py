@@ -93,6 +93,23 @@ RULES = {
     "fewer detections than the limit": {"score_threshold": 0.99},
     "no limit": {"max_detections": None, "score_threshold": 0.8},
     "a low threshold for overlaps": {"iou": 0.1},
+    "a limit of each class": {"max_per_class": 3},
+    "a limit of each class alone": {"max_per_class": 3, "max_detections": None},
+    "a limit of each class above that of all": {"max_per_class": 60},
+    "a limit of each class after top-k": {"max_per_class": 3, "topk": 10},
+    "a limit of each class in the order of classes": {"max_per_class": 3, "plus_one": True, "max_detections": None},
+    "no empty boxes": {"drop_empty": True},
+    "no empty boxes, then top-k per class": {"drop_empty": True, "topk": 10},
+    "top-k per level, then no empty boxes": {"drop_empty": True, "topk": 30, "topk_scope": "level"},
+    "top-k over all classes, then no empty boxes": {"drop_empty": True, "topk": 40, "topk_scope": "global"},
+    "an epsilon without top-k": {"iou_eps": 1e-2},
+    "an epsilon and top-k per class that binds": {"iou_eps": 1e-2, "topk": 10, "iou": 0.1},
+    "an epsilon and top-k over all classes": {"iou_eps": 1e-2, "topk": 40, "topk_scope": "global"},
+    "an epsilon and whole pixels": {"iou_eps": 100.0, "plus_one": True},
+    "an epsilon and a limit of each class": {"iou_eps": 1e-2, "max_per_class": 3},
+    "an epsilon and no empty boxes": {"iou_eps": 1e-2, "drop_empty": True},
+    "an epsilon and fewer detections than the limit": {"iou_eps": 1e-2, "score_threshold": 0.99},
+    "an epsilon and long chains of removals": {"iou_eps": 1e-2, "iou": 0.02, "score_threshold": 0.01},
 }
 
 
@@ -102,6 +119,17 @@ def test_the_file_finds_what_torch_finds(rule, runtime):
     spec = replace(SPEC, postprocess=replace(RULE, **RULES[rule]))
     counts = assert_same(spec, runtime, *candidates(images=3))
     assert min(counts) > 0
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_boxes_without_width_or_height_are_not_found_where_the_rule_says_so(runtime):
+    boxes, scores = candidates(images=1)
+    boxes[0, ::3, 2], boxes[0, 1::3, 3] = boxes[0, ::3, 0], boxes[0, 1::3, 1]
+    for topk, scope in ((None, "class"), (10, "class"), (30, "level"), (60, "global")):
+        rule = replace(RULE, drop_empty=True, topk=topk, topk_scope=scope, max_detections=None, iou=0.99)
+        found = assert_same(replace(SPEC, postprocess=rule), runtime, boxes, scores)
+        everything = assert_same(replace(SPEC, postprocess=replace(rule, drop_empty=False)), runtime, boxes, scores)
+        assert 0 < found[0] <= everything[0]
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
@@ -149,9 +177,10 @@ def test_as_many_candidates_go_on_as_top_k_says_even_where_scores_tie(runtime):
     assert (found[2] == 2).sum() == 20
 
 
-def test_a_rule_that_onnx_cannot_express_is_refused_by_name():
+@pytest.mark.parametrize("limits", [{"topk": 1001}, {"topk": 100, "topk_scope": "level"}])
+def test_a_rule_that_an_exported_file_cannot_follow_is_refused_by_name(limits):
     with pytest.raises(ExportError, match="iou_eps"):
-        tail_alone(replace(SPEC, postprocess=replace(RULE, iou_eps=1e-5)))
+        tail_alone(replace(SPEC, postprocess=replace(RULE, iou_eps=1e-5, **limits)))
 
 
 def test_the_sheets_rules_can_be_exported():

@@ -26,6 +26,23 @@ def test_bilinear_antialias_is_pillows() -> None:
     np.testing.assert_array_equal(prepare(NOISE, spec(interpolation="bilinear_antialias")).pixels, expected)
 
 
+@pytest.mark.parametrize(
+    ("size", "method"),
+    [
+        ((800, 640), cv2.INTER_CUBIC),
+        ((320, 300), cv2.INTER_AREA),
+        ((640, 300), cv2.INTER_LINEAR),
+        ((320, 500), cv2.INTER_LINEAR),
+        ((500, 300), cv2.INTER_LINEAR),
+        ((640, 375), cv2.INTER_LINEAR),
+    ],
+)
+def test_by_size_is_cubic_where_both_sides_grow_and_area_where_both_shrink(size: tuple[int, int], method: int) -> None:
+    width, height = size
+    pixels = prepare(NOISE, spec(width=width, height=height, interpolation="by_size")).pixels
+    np.testing.assert_array_equal(pixels, cv2.resize(NOISE, size, interpolation=method))
+
+
 def test_an_image_of_the_networks_size_is_unchanged() -> None:
     np.testing.assert_array_equal(prepare(NOISE, spec(height=375, width=500)).pixels, NOISE)
 

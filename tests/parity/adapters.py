@@ -36,6 +36,10 @@ class Adapter:
     same_resize: bool = True
     nms_in_photo: bool = False
     """Whether its NMS compares pixels of the photo; ours then compares those of an input of the photo's size."""
+    box_loss_by_difference: bool = False
+    """Whether a fixture's box loss is the total less the classification, so that it is as exact as the total is."""
+    ties_by_rounding: bool = False
+    """Whether the rounding of its priors, which is not ours, decides which of equally good priors an object gets."""
     spurious_positives: bool = False
     """Whether its matcher adds, for each object, the last prior whose best object it is (a fault; ours does not)."""
 
@@ -96,7 +100,7 @@ ADAPTERS = {
         priors_unit="input", boxes_unit="input", first_label=0, first_truth_label=0, spurious_positives=True
     ),
     "lufficc": Adapter(boxes_unit="photo"),
-    "mindcv": Adapter(boxes_unit="photo", offsets_order=(1, 0, 3, 2), nms_in_photo=True),
+    "mindcv": Adapter(boxes_unit="photo", offsets_order=(1, 0, 3, 2), nms_in_photo=True, box_loss_by_difference=True),
     "mlperf": Adapter(shape_major=True),
     "mmdet": Adapter(
         priors_form="corners",
@@ -106,6 +110,7 @@ ADAPTERS = {
         first_label=0,
         first_matched_label=0,
         first_truth_label=0,
+        ties_by_rounding=True,
     ),
     "mobilenext": Adapter(boxes_unit="photo"),
     "nvidia": Adapter(shape_major=True),

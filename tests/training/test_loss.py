@@ -13,6 +13,7 @@ from torchvision.ops import box_iou
 from multibox.boxes.coding import encode, to_corners
 from multibox.boxes.matching import match
 from multibox.boxes.priors import make_priors
+from multibox.spec import LossSpec, ModelSpec
 from multibox.training.loss import MultiBoxLoss, multibox_loss
 from multibox.zoo import load_spec
 
@@ -125,6 +126,101 @@ def test_sigmoid_models_learn_by_focal_loss_and_never_from_the_background_column
     assert loss.classification.item() == pytest.approx((each.sum() / (matches >= 0).sum()).item(), rel=1e-4)
     loss.total.backward()
     assert logits.grad is not None and (logits.grad[..., 0] == 0).all()
+
+
+@torch.no_grad()
+def plain_loss(
+    predictions: tuple[Tensor, Tensor], truth: tuple[Tensor, Tensor, Tensor], spec: ModelSpec
+) -> list[tuple[Tensor, Tensor, int]]:
+    """Of every image the summed classification loss, the summed localisation loss and the matched priors."""
+    matches = match(truth[0], truth[2], PRIORS, spec.matching, spec.matching_size)
+    parts = []
+    for logits, offsets, boxes, labels, found in zip(*predictions, truth[0], truth[1], matches, strict=True):
+        positive = found >= 0
+        target = encode(boxes[found[positive]], PRIORS[positive], spec.coder)
+        box_loss = torch.nn.functional.smooth_l1_loss(offsets[positive], target, reduction="sum")
+        columns = torch.where(positive, labels[found] + 1, 0)
+        if spec.activation == "sigmoid":
+            first = int(not spec.loss.background_learns)
+            wanted = torch.nn.functional.one_hot(columns, spec.columns)[:, first:].bool()
+            p, alpha, gamma = logits[:, first:].sigmoid(), spec.loss.focal_alpha, spec.loss.focal_gamma
+            hit, miss = -alpha * (1 - p) ** gamma * p.log(), -(1 - alpha) * p**gamma * (1 - p).log()
+            class_loss = torch.where(wanted, hit, miss).sum()
+        else:
+            entropy = torch.nn.functional.cross_entropy(logits, columns, reduction="none")
+            hard = entropy[~positive].sort(descending=True).values[: 3 * int(positive.sum())]
+            class_loss = entropy[positive].sum() + hard.sum()
+        parts.append((class_loss, box_loss, int(positive.sum())))
+    return parts
+
+
+NORMALIZERS = {
+    "positives": lambda parts: [1 / max(1, sum(count for *_, count in parts))] * len(parts),
+    "positives_per_image": lambda parts: [1 / count / len(parts) if count else 0.0 for *_, count in parts],
+    "images": lambda parts: [1 / sum(max(1, count) for *_, count in parts)] * len(parts),
+}
+"""What the losses of each image are multiplied by."""
+
+
+@pytest.mark.parametrize("empty", [False, True])
+@pytest.mark.parametrize("normalizer", NORMALIZERS)
+@pytest.mark.parametrize("base", [SPEC, SIGMOID], ids=["softmax", "sigmoid"])
+def test_each_normaliser_is_that_of_a_plain_loop_over_images(base: ModelSpec, normalizer: str, empty: bool) -> None:
+    spec = replace(base, loss=LossSpec(normalizer=normalizer))  # type: ignore[arg-type]
+    predictions, truth = batch(3, 4, seed=9)
+    truth[2][1] = not empty
+    loss, parts = multibox_loss(predictions, *truth, PRIORS, spec=spec), plain_loss(predictions, truth, spec)
+    weights = NORMALIZERS[normalizer](parts)
+    assert (parts[1][2] == 0) == empty
+    for ours, part in ((loss.classification, 0), (loss.localization, 1)):
+        wanted = sum(float(w) * float(image[part]) for w, image in zip(weights, parts, strict=True))
+        assert ours.item() == pytest.approx(wanted, rel=1e-4)
+
+
+@pytest.mark.parametrize("normalizer", NORMALIZERS)
+def test_no_normaliser_divides_by_nothing(normalizer: str) -> None:
+    predictions, (boxes, labels, _) = batch(2, 3)
+    spec = replace(SIGMOID, loss=LossSpec(normalizer=normalizer))  # type: ignore[arg-type]
+    loss = multibox_loss(predictions, boxes, labels, torch.zeros(2, 3, dtype=torch.bool), PRIORS, spec=spec)
+    assert loss.total.isfinite() and loss.localization.item() == 0
+
+
+@pytest.mark.parametrize(("alpha", "gamma"), [(0.25, 2.0), (0.75, 2.0), (0.25, 0.0), (0.5, 1.5)])
+@pytest.mark.parametrize("learns", [False, True])
+def test_the_focal_loss_has_the_numbers_of_the_sheet(alpha: float, gamma: float, learns: bool) -> None:
+    rule = LossSpec(focal_alpha=alpha, focal_gamma=gamma, background_learns=learns)
+    spec = replace(SIGMOID, loss=rule)
+    predictions, truth = batch(2, 4)
+    parts = plain_loss(predictions, truth, spec)
+    wanted = sum(float(image[0]) for image in parts) / sum(count for *_, count in parts)
+    loss = multibox_loss(predictions, *truth, PRIORS, spec=spec)
+    assert loss.classification.item() == pytest.approx(wanted, rel=1e-4)
+
+
+def test_a_background_that_learns_is_the_target_of_unmatched_priors() -> None:
+    spec = replace(SIGMOID, loss=LossSpec(background_learns=True))
+    (logits, offsets), truth = batch(2, 4)
+    multibox_loss((logits, offsets), *truth, PRIORS, spec=spec).total.backward()
+    matches = match(truth[0], truth[2], PRIORS, spec.matching, spec.matching_size)
+    assert logits.grad is not None
+    assert (logits.grad[..., 0][matches < 0] < 0).all() and (logits.grad[..., 0][matches >= 0] > 0).all()
+
+
+def test_a_model_without_background_has_none_that_could_learn() -> None:
+    spec = replace(SIGMOID, background=False, loss=LossSpec(background_learns=True))
+    (logits, offsets), truth = batch(2, 4)
+    alone = multibox_loss((logits[..., 1:], offsets), *truth, PRIORS, spec=spec)
+    wanted = multibox_loss((logits, offsets), *truth, PRIORS, spec=SIGMOID)
+    assert alone.classification.item() == pytest.approx(wanted.classification.item())
+
+
+@pytest.mark.parametrize("base", [SPEC, SIGMOID], ids=["softmax", "sigmoid"])
+def test_the_weight_of_classification_is_that_of_the_sheet(base: ModelSpec) -> None:
+    predictions, truth = batch(2, 4)
+    plain = multibox_loss(predictions, *truth, PRIORS, spec=base)
+    heavy = multibox_loss(predictions, *truth, PRIORS, spec=replace(base, loss=LossSpec(classification_weight=4.0)))
+    assert heavy.classification.item() == pytest.approx(4 * plain.classification.item())
+    assert heavy.localization.item() == plain.localization.item()
 
 
 def test_half_precision_predictions_give_a_float32_loss() -> None:

@@ -75,11 +75,6 @@ def test_a_saved_model_predicts_the_same_numbers(name: str, tmp_path: Path) -> N
         assert all(torch.equal(a, b) for a, b in zip(model(images), again(images), strict=True))
 
 
-def test_a_name_without_weights_says_where_they_are() -> None:
-    with pytest.raises(ModelError, match=r"a sheet without weights; fetch https://"):
-        load_model(f"{LITE}.torchvision_coco")
-
-
 def test_tensors_that_do_not_fit_are_named(tmp_path: Path) -> None:
     model = _model("cat", "dog")
     state = model.state_dict()
@@ -129,6 +124,36 @@ def test_transfer_leaves_what_has_another_shape() -> None:
     report = transfer(new, given)
     assert report.reinitialised == (key,) and report.unused == (key, "foreign")
     assert torch.equal(new.state_dict()[key], before)
+
+
+def test_transfer_counts_tensors_by_part_of_the_network() -> None:
+    report = transfer(_model("cat"), _loaded(_model("cat", "dog")))
+    parts = report.parts()
+    assert list(parts) == ["backbone", "extras", "head.classes", "head.boxes"]
+    assert all(taken == count for taken, count in parts.values())
+    assert sum(count for _, count in parts.values()) == len(report.loaded)
+
+
+def test_transfer_between_kinds_of_score_keeps_all_but_the_class_rows() -> None:
+    old, new = _model("cat", "dog"), _model("cat", "cow")
+    old.spec = replace(old.spec, activation="sigmoid", background=False)
+    given = _loaded(old)
+    for key in [key for key in given.state if key.startswith("head.classes") and key.split(".")[3] == "1"]:
+        given.state[key] = given.state[key][: len(given.state[key]) * 2 // 3]
+    report = transfer(new, given)
+    assert report.classes == () and report.misfits == ("cat",)
+    assert report.parts()["head.classes"][1] - report.parts()["head.classes"][0] == len(report.reinitialised) == 12
+    assert all(key.startswith("head.classes") for key in report.reinitialised)
+
+
+def test_transfer_with_other_priors_per_cell_keeps_the_levels_that_fit() -> None:
+    old, new = _model("cat"), _model("cat")
+    given = _loaded(old)
+    for key in ("head.classes.0.1.weight", "head.classes.0.1.bias", "head.boxes.0.1.weight", "head.boxes.0.1.bias"):
+        given.state[key] = given.state[key][: len(given.state[key]) * 2 // 3]
+    report = transfer(new, given)
+    assert report.classes == ("cat",) and len(report.reinitialised) == 4
+    assert {key.rsplit(".", 1)[0] for key in report.reinitialised} == {"head.classes.0.1", "head.boxes.0.1"}
 
 
 def test_transfer_into_a_shared_head_matches_names_too() -> None:

@@ -24,17 +24,17 @@ def match(
     """Index of the object that each prior learns, -1 for background.
 
     `boxes` are x1, y1, x2, y2 and `priors` cx, cy, w, h, both in fractions; objects with `valid` false are padding. A
-    prior takes the object of highest IoU (the first of equals) where that passes `spec.iou`; then every object gets
-    its best prior by `spec.best_prior`. With `input_size` (height, width) the IoU is computed in pixels as torchvision
-    does, which decides between priors whose IoU is equal but for rounding. Sources: SSD paper, section 2.2;
-    torchvision; Caffe (bipartite).
+    prior takes the object of highest IoU (the first of equals) where that passes `spec.iou` or ties as `spec.ties`
+    says; then every object gets its best prior by `spec.best_prior`. With `input_size` (height, width) the IoU is
+    computed in pixels as torchvision does, which decides between priors whose IoU is equal but for rounding. Sources:
+    SSD paper, section 2.2; torchvision; Caffe (bipartite); GluonCV (ties).
     """
     corners = to_corners(priors)
     if input_size is not None:
         scale = corners.new_tensor([input_size[1], input_size[0]]).repeat(2)
         boxes, corners = boxes * scale, corners * scale
     # On a processor most of the work is avoided; on an accelerator all pairs at once are quicker than looking for few.
-    if spec.best_prior != "bipartite" and spec.iou > 0 and boxes.device.type == "cpu":
+    if spec.best_prior != "bipartite" and not spec.ties and spec.iou > 0 and boxes.device.type == "cpu":
         return _match_sparsely(boxes, valid, corners, index_priors(corners, priors[:, 2:]), spec)
     return _match_densely(boxes, valid, corners, spec)
 
@@ -48,10 +48,13 @@ def _match_densely(
     # Padding can never win: every true IoU is at least 0.
     iou = pairwise_iou(boxes, corners, spec.iou_eps).masked_fill_(~valid[..., None], -1)
     best, index = iou.max(dim=1)
-    matches = torch.where(_passes(best, spec), index, -1)
+    passed = _passes(best, spec)
+    if spec.ties:
+        passed |= (best > 0) & (best >= iou.amax(dim=2).gather(1, index))
+    matches = torch.where(passed, index, -1)
     if spec.best_prior == "per_object":
         image, obj = valid.nonzero(as_tuple=True)
-        _force(matches, image, obj, iou.max(dim=2).indices[valid])
+        _force(matches, image, obj, iou.max(dim=2).indices[valid], spec)
     elif spec.best_prior == "bipartite":
         _force_bipartite(matches, iou)
     return matches
@@ -78,7 +81,7 @@ def _match_sparsely(
         first = _first_of_each(iou, of)
         best[of[first]] = prior[first]
         _search_wider(best, objects, corners, index, spec)
-        _force(matches, image, obj, best)
+        _force(matches, image, obj, best, spec)
     return matches
 
 
@@ -122,11 +125,17 @@ def _passes(iou: Float[Tensor, "*n"], spec: MatchingSpec) -> Bool[Tensor, "*n"]:
 
 
 def _force(
-    matches: Int[Tensor, "n p"], image: Int[Tensor, " k"], obj: Int[Tensor, " k"], prior: Int[Tensor, " k"]
+    matches: Int[Tensor, "n p"],
+    image: Int[Tensor, " k"],
+    obj: Int[Tensor, " k"],
+    prior: Int[Tensor, " k"],
+    spec: MatchingSpec,
 ) -> None:
-    """Gives every object its best prior; of objects that share one, the last keeps it."""
+    """Gives every object its best prior; of objects that share one, `spec.contested` keeps it."""
     cell, which = (image * matches.shape[1] + prior).unique(return_inverse=True)
-    matches.view(-1)[cell] = torch.full_like(cell, -1).scatter_reduce_(0, which, obj, "amax")
+    keeper = "amax" if spec.contested == "last" else "amin"
+    given = torch.zeros_like(cell).scatter_reduce_(0, which, obj, keeper, include_self=False)
+    matches.view(-1)[cell] = given
 
 
 def _force_bipartite(matches: Int[Tensor, "n p"], iou: Float[Tensor, "n g p"]) -> None:

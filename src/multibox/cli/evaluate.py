@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def evaluate(
     given: Annotated[
         str | None,
-        typer.Argument(metavar="MODEL", help="A checkpoint (.safetensors) or an exported .onnx; none: 'default'."),
+        typer.Argument(metavar="MODEL", help="A file with weights, an exported .onnx, or a sheet; none: 'default'."),
     ] = None,
     *,
     data: Annotated[Path, typer.Option("--data", "-d", help="The dataset's folder, in VOC or COCO layout.")],
@@ -46,6 +46,7 @@ def evaluate(
     unusable, the rest is measured and the exit code is 3.
     """
     from multibox.cli.failures import say
+    from multibox.cli.logs import logs_to_stderr
     from multibox.cli.progress import Progress
     from multibox.data.open import open_dataset
     from multibox.evaluation.evaluate import evaluate as run
@@ -54,7 +55,8 @@ def evaluate(
     dataset = open_dataset(data, split)
     if limit is not None:
         dataset = replace(dataset, records=dataset.records[:limit])
-    detector = load(given or model, engine, threads=threads)
+    with logs_to_stderr(quiet):
+        detector = load(given or model, engine, threads=threads)
     with Progress(len(dataset), shown=not quiet) as progress:
         report = run(detector, dataset, batch=batch, conf=conf, progress=lambda done, total: progress.step())
     if save_dir is not None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from multibox.cli.logs import logs_to_stderr
 from multibox.errors import DataError, ModelError, UsageError
 
 if TYPE_CHECKING:
@@ -16,7 +17,10 @@ if TYPE_CHECKING:
 
 def export(
     given: Annotated[
-        str | None, typer.Argument(metavar="MODEL", help="A checkpoint, ours (.safetensors) or of another codebase.")
+        str | None,
+        typer.Argument(
+            metavar="MODEL", help="A checkpoint, ours or of another codebase, or a sheet whose weights are published."
+        ),
     ] = None,
     *,
     model: Annotated[str | None, typer.Option("--model", "-m", help="The model as an option.")] = None,
@@ -42,16 +46,16 @@ def export(
     """
     name = given or model
     if name is None:
-        raise UsageError("name the model to export: a .safetensors or a checkpoint of another codebase")
+        raise UsageError("name the model to export: a .safetensors, a checkpoint of another codebase, or a sheet")
     images = _images_per_run(batch)
-    source = Path(name)
-    if source.suffix.lower() == ".onnx":
-        raise ModelError(f"{source}: is an exported file already; give the weights it was made from")
-    network, known = _load(source)
+    if name.lower().endswith(".onnx"):
+        raise ModelError(f"{name}: is an exported file already; give the weights it was made from")
+    with logs_to_stderr(quiet=False):
+        network, known = _load(name)
     measured = _read_metrics(metrics) if metrics else known
     from multibox.exporting.onnx import export_onnx
 
-    target = output or Path(f"{source.with_suffix('')}.{format}")
+    target = output or _target(name, network.spec.name, format)
     parity = export_onnx(network, target, metrics=measured, weights=weights, batch=images)
     if json:
         from json import dumps
@@ -61,6 +65,13 @@ def export(
     else:
         typer.echo(f"parity: {parity}")
         typer.echo(f"{target}: {network.spec.name}, weights {weights}, {target.stat().st_size / 1e6:.1f} MB")
+
+
+def _target(model: str, sheet: str, ending: str) -> Path:
+    """Beside a file with weights, or named after the sheet in the folder where the command runs."""
+    from multibox.zoo import is_weights_file
+
+    return Path(f"{Path(model).with_suffix('') if is_weights_file(model) else sheet}.{ending}")
 
 
 def _images_per_run(word: str) -> int | None:
@@ -84,12 +95,9 @@ def _read_metrics(path: Path) -> dict[str, object]:
         raise DataError(f"{path}: not a metrics.json of 'multibox evaluate --save-dir' ({error})") from None
 
 
-def _load(source: Path) -> tuple[SSD, dict[str, object]]:
-    """The network of a weights file, and the metrics written into it. Raises `ModelError`."""
-    from multibox.weights.source import load_weights
-    from multibox.zoo.models import assemble, load_model
+def _load(model: str) -> tuple[SSD, dict[str, object]]:
+    """The network of a weights file or a sheet, and the metrics written into the file. Raises `ModelError`."""
+    from multibox.zoo.models import assemble, find_weights
 
-    if not source.is_file():
-        return load_model(source), {}  # says what is missing: a file, a name, or the weights of a sheet
-    loaded = load_weights(source)
-    return assemble(loaded, str(source)), loaded.metrics
+    loaded = find_weights(model)
+    return assemble(loaded, model), loaded.metrics

@@ -1,4 +1,4 @@
-"""Where a long run's log goes: plain lines on stderr."""
+"""Where the library's log goes: plain lines on stderr; those on how far a download is write over each other."""
 
 from __future__ import annotations
 
@@ -11,11 +11,24 @@ from contextlib import contextmanager
 class _Stderr(logging.Handler):
     """Writes to what `sys.stderr` is at that moment, so that a live bar may move out of the way."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._over = False
+        """Whether the line before is written over."""
+
     def emit(self, record: logging.LogRecord) -> None:
-        """One line; warnings say so."""
+        """One line; warnings say so. Records marked `live` stay until the next one, on a terminal."""
         mark = "warning: " if record.levelno >= logging.WARNING else ""
-        sys.stderr.write(f"{mark}{record.getMessage()}\n")
+        begin = "\r\x1b[K" if self._over else ""
+        self._over = getattr(record, "live", False) and sys.stderr.isatty()
+        sys.stderr.write(f"{begin}{mark}{record.getMessage()}{'' if self._over else chr(10)}")
         sys.stderr.flush()
+
+    def end(self) -> None:
+        """No more lines: what stands there stays."""
+        if self._over:
+            sys.stderr.write("\n")
+            self._over = False
 
 
 @contextmanager
@@ -29,6 +42,7 @@ def logs_to_stderr(quiet: bool) -> Iterator[None]:
     try:
         yield
     finally:
+        handler.end()
         logger.removeHandler(handler)
         logger.setLevel(level)
         logger.propagate = propagate

@@ -20,35 +20,26 @@ _Json = Annotated[bool, typer.Option("--json", help="As JSON.")]
 
 
 @app.command("list")
-def list_all(json: _Json = False) -> None:
-    """All models: input, parameters, priors, classes, published accuracy, licence."""
+def list_all(
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[WORD]...", help="Only models with all these words in name, alias or description."),
+    ] = None,
+    json: _Json = False,
+) -> None:
+    """The models: input, parameters, GMACs, priors, published accuracy, licence, and whether weights are published."""
+    from multibox.errors import ModelError
     from multibox.zoo import list_models, load_spec
 
-    rows = [_summary(load_spec(name)) for name in list_models()]
+    specs = [spec for spec in map(load_spec, list_models()) if _has_all(spec, words or [])]
+    if not specs:
+        raise ModelError(f"no model has '{' '.join(words or [])}' in its name, aliases or description")
     if json:
-        typer.echo(json_text.dumps(rows, indent=2))
-        return
-    from rich.console import Console
-    from rich.table import Table
+        typer.echo(json_text.dumps([_summary(spec) for spec in specs], indent=2, ensure_ascii=False))
+    else:
+        from multibox.cli.model_table import show
 
-    table = Table(box=None, pad_edge=False)
-    table.add_column("model", no_wrap=True)
-    for title in ("input", "parameters", "priors", "classes"):
-        table.add_column(title, justify="right", no_wrap=True)
-    table.add_column("published", no_wrap=True)
-    table.add_column("licence", no_wrap=True)
-    for row in rows:
-        first = row["metrics"][0] if row["metrics"] else None
-        table.add_row(
-            row["name"],
-            f"{row['input'][0]}x{row['input'][1]}",
-            _number(row["parameters"]),
-            _number(row["priors"]),
-            str(row["classes"]) if row["classes"] else "yours",
-            f"{first['metric']} {first['value']:g} {first['dataset']}" if first else "-",
-            row["licence"],
-        )
-    _print(Console(), table)
+        show(specs)
 
 
 @app.command("info")
@@ -73,22 +64,37 @@ def info(
     for key, value in sheet.items():
         if words := _words(value) if value is not None else "":
             table.add_row(key, words)
-    _print(Console(), table)
+    console = Console()
+    if not console.is_terminal:
+        console.width = 200
+    console.print(table, markup=False, highlight=False)
+
+
+def _has_all(spec: ModelSpec, words: list[str]) -> bool:
+    """Whether every word stands in the model's name, aliases or description, in any case."""
+    text = " ".join((spec.name, *spec.aliases, spec.description)).casefold()
+    return all(word.casefold() in text for word in words)
 
 
 def _summary(spec: ModelSpec) -> dict[str, Any]:
-    """The facts of the list; parameters and priors are those that the tests hold the sheet to."""
+    """The facts of the list; parameters, priors and multiply-accumulates are those that the tests hold the sheet to."""
+    from dataclasses import asdict
+
+    check = spec.check
     return {
         "name": spec.name,
+        "architecture": spec.architecture,
+        "tag": spec.tag,
         "aliases": list(spec.aliases),
         "description": spec.description,
         "input": [spec.input.width, spec.input.height],
-        "parameters": spec.check.parameters if spec.check else None,
-        "priors": spec.check.priors if spec.check else None,
+        "parameters": check.parameters if check else None,
+        "macs": check.macs if check else None,
+        "priors": check.priors if check else None,
         "classes": len(spec.labels.names),
-        "metrics": [{"dataset": m.dataset, "metric": m.metric, "value": m.value} for m in spec.metrics],
+        "metrics": [asdict(metric) for metric in spec.metrics],
         "licence": spec.licence,
-        "weights": spec.weights.url if spec.weights else None,
+        "weights": asdict(spec.weights) if spec.weights else None,
     }
 
 
@@ -107,15 +113,3 @@ def _words(value: object) -> str:
 def _has_parts(value: object) -> bool:
     """Whether this is a list of tables."""
     return isinstance(value, list) and any(isinstance(part, dict) for part in value)
-
-
-def _number(value: int | None) -> str:
-    """With thousands apart; a dash for a sheet that states none."""
-    return f"{value:,}" if value is not None else "-"
-
-
-def _print(console: Any, table: Any) -> None:
-    """The table in its full width where it is piped elsewhere."""
-    if not console.is_terminal:
-        console.width = 200
-    console.print(table, markup=False, highlight=False)

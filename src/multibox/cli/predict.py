@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from multibox.cli.logs import logs_to_stderr
 from multibox.cli.sample import sample_photo
 from multibox.errors import DataError, UsageError, did_you_mean
 
@@ -27,7 +28,7 @@ def predict(
         list[str] | None, typer.Option("--source", help="The same as an option; may be repeated.")
     ] = None,
     model: Annotated[
-        str, typer.Option("--model", "-m", help="A checkpoint (.safetensors), an exported .onnx, or 'default'.")
+        str, typer.Option("--model", "-m", help="A file with weights, an exported .onnx, a sheet, or 'default'.")
     ] = "default",
     engine: Annotated[
         Literal["auto", "torch", "openvino", "onnxruntime"], typer.Option(help="What runs the network.")
@@ -68,7 +69,8 @@ def predict(
     from multibox.results.save import Saver
 
     formats = _formats(format)
-    detector = load(model, engine, threads=threads)
+    with logs_to_stderr(quiet):
+        detector = load(model, engine, threads=threads)
     entries = list(expand([*(source or []), *(sources or [])] or sample_photo()))
     found = detector.stream(
         entries,

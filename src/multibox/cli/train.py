@@ -25,7 +25,18 @@ def train(
         str | None, _what("--model", "-m", help="A sheet's name or path, or a file with weights to go on from.")
     ] = None,
     weights: Annotated[
-        str | None, _what("--weights", "--ckpt", help="Weights to start a sheet from; class rows by name.")
+        str | None,
+        _what("--weights", "--ckpt", help="Weights to start from: a file, or a sheet whose weights are published."),
+    ] = None,
+    backbone: Annotated[
+        str | None, _what("--backbone", help="Another backbone than the sheet's: a timm name, or torchvision/NAME.")
+    ] = None,
+    pretrained_backbone: Annotated[
+        bool | None,
+        _what("--pretrained-backbone/--no-pretrained-backbone", help="Start it from its ImageNet weights."),
+    ] = None,
+    imgsz: Annotated[
+        str | None, _what("--imgsz", help="Another input: its side, or WIDTHxHEIGHT. [default: the model's]")
     ] = None,
     split: Annotated[str | None, _what(help="The split that is learnt. [default: train]")] = None,
     val_split: Annotated[
@@ -132,7 +143,7 @@ def _run(given: dict[str, Any], config: Path | None, resumed: Path | None, quiet
 
     with logs_to_stderr(quiet):
         if resumed is not None:
-            fixed = [key for key in ("data", "model", "weights", "names") if key in given]
+            fixed = [key for key in ("data", "model", "weights", "backbone", "imgsz", "names") if key in given]
             if fixed or config:
                 raise UsageError(f"--resume goes on as the run began; leave out --{fixed[0] if fixed else 'config'}")
             return room.resume(resumed, given)

@@ -179,11 +179,12 @@ def _reduction(seen: Window, width: int, height: int) -> int:
 def _resize(part: Pixels, width: int, height: int, interpolation: str) -> Pixels:
     """The patch at its size: the sheet's interpolation up to a reduction by two, area averages beyond.
 
-    INTER_LINEAR skips pixels beyond two, and a zoomed-out photo would be noise that no prediction ever sees. A sheet
-    with antialiasing gets area averages for every reduction: close to Pillow's filter, several times faster.
+    INTER_LINEAR skips pixels beyond two, and a zoomed-out photo would be noise that no prediction ever sees. Any other
+    interpolation gets area averages for every reduction: `by_size` predicts by them, and they are close to Pillow's
+    antialiasing filter but several times faster.
     """
     factor = min(part.shape[1] / width, part.shape[0] / height)
-    area = factor >= 2.0 or (interpolation == "bilinear_antialias" and factor > 1.0)
+    area = factor >= 2.0 or (interpolation != "bilinear" and factor > 1.0)
     resized: Pixels = cv2.resize(part, (width, height), interpolation=cv2.INTER_AREA if area else cv2.INTER_LINEAR)
     return resized
 

@@ -34,11 +34,15 @@ class GraphBuilder:
         return names
 
     def branch(self) -> GraphBuilder:
-        """A builder of a subgraph (a branch of `If`) that sees the values made so far."""
+        """A builder of a subgraph (a branch of `If`, a body of `Loop`) that sees the values made so far."""
         self._count += 1
         inner = GraphBuilder(onnx.GraphProto(name=f"branch_{self._count}"))
         inner._count = self._count * 1000  # names stay unique over all branches
         return inner
+
+    def input(self, name: str, shape: list[int | str], kind: int = TensorProto.FLOAT) -> None:
+        """Declares the value `name` as an input of this graph."""
+        self.graph.input.append(helper.make_tensor_value_info(name, kind, shape))
 
     def output(self, name: str, shape: list[int | str] | None, kind: int = TensorProto.FLOAT) -> None:
         """Declares the value `name` as an output of this graph."""

@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto
 
-from multibox.errors import ExportError
+from multibox.exporting.dense_nms import dense_nms
 from multibox.exporting.graph import GraphBuilder
 from multibox.spec import ModelSpec, PostprocessSpec
 
@@ -24,29 +24,40 @@ def append_tail(model: onnx.ModelProto, spec: ModelSpec, level_sizes: Sequence[i
     """Replaces the outputs `dense_boxes` [n, p, 4] and `dense_scores` [n, p, c] of `model` by detections.
 
     New outputs: `boxes` [n, d, 4] fractions, `scores` [n, d] descending (0 where there is no detection) and `labels`
-    int64 [n, d] (-1 where there is none). Raises `ExportError` for a rule that ONNX's NonMaxSuppression cannot express.
+    int64 [n, d] (-1 where there is none). Raises `ExportError` for a rule that an exported file cannot follow.
     """
     rule = spec.postprocess
-    if rule.iou_eps:
-        raise ExportError(
-            f"{spec.name}: ONNX's NMS has no postprocess.iou_eps ({rule.iou_eps:g}); set it to 0 to export"
-        )
     graph = GraphBuilder(model.graph)
     scores = graph.add("Transpose", "dense_scores", perm=[0, 2, 1])
-    candidates = _limit(graph, scores, rule, level_sizes, len(spec.labels.names))
+    candidates = _candidates(graph, scores, rule, level_sizes, len(spec.labels.names))
     limit = rule.max_detections or DEFAULT_MAX_DETECTIONS
-    if rule.drop_empty:
-        candidates = _without_empty(graph, candidates)
-    kept = graph.add(
-        "NonMaxSuppression",
-        _nms_boxes(graph, rule, (spec.input.height, spec.input.width)),
-        candidates,
-        graph.constant([min(limit, rule.max_per_class or limit)]),
-        graph.constant([_nms_iou(rule)], np.float32),
-        graph.constant([rule.score_threshold], np.float32),
-    )
+    boxes = _nms_boxes(graph, rule, (spec.input.height, spec.input.width))
+    if rule.iou_eps:
+        kept = dense_nms(graph, boxes, candidates, rule)
+    else:
+        kept = graph.add(
+            "NonMaxSuppression",
+            boxes,
+            candidates,
+            graph.constant([min(limit, rule.max_per_class or limit)]),
+            graph.constant([_nms_iou(rule)], np.float32),
+            graph.constant([rule.score_threshold], np.float32),
+        )
     del model.graph.output[:]
     _best(graph, kept, scores, limit, batch)
+
+
+def _candidates(
+    graph: GraphBuilder, scores: str, rule: PostprocessSpec, level_sizes: Sequence[int], classes: int
+) -> str:
+    """Scores [n, c, p] in which only what goes on to NMS is above the threshold.
+
+    Empty boxes are taken out before the top-k of a class, but after that of a level or image, as torch does it.
+    """
+    first = rule.drop_empty and rule.topk_scope == "class"
+    scores = _without_empty(graph, scores) if first else scores
+    scores = _limit(graph, scores, rule, level_sizes, classes)
+    return _without_empty(graph, scores) if rule.drop_empty and not first else scores
 
 
 def _limit(graph: GraphBuilder, scores: str, rule: PostprocessSpec, level_sizes: Sequence[int], classes: int) -> str:

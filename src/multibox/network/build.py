@@ -17,6 +17,7 @@ from multibox.network.extras import Extras
 from multibox.network.fpn import FPN
 from multibox.network.heads import make_head
 from multibox.network.model import SSD
+from multibox.network.vgg import VGG16Atrous
 from multibox.spec import ModelSpec
 
 
@@ -27,7 +28,9 @@ def build_model(spec: ModelSpec, *, pretrained_backbone: bool = False) -> SSD:
     `ModelError` where the spec has no class names, or where its parts do not fit each other.
     """
     _check(spec)
-    backbone = make_backbone(spec.backbone, pretrained_backbone)
+    backbone = make_backbone(spec.backbone, pretrained_backbone, (spec.input.height, spec.input.width))
+    if pretrained_backbone and isinstance(backbone, VGG16Atrous):
+        backbone.adapt_input(spec.input)
     channels: list[int] = list(backbone.channels)  # type: ignore[arg-type]
     fpn = extras = None
     if spec.fpn is not None:
@@ -41,7 +44,7 @@ def build_model(spec: ModelSpec, *, pretrained_backbone: bool = False) -> SSD:
         raise ModelError(f"{spec.name}: priors for {len(levels)} levels, but the network has {len(channels)} maps")
     counts = [shapes_per_cell(level) for level in levels]
     head = make_head(spec.head, channels, counts, spec.columns, spec.norm)
-    sizes = _map_sizes([part for part in (backbone, fpn, extras) if part is not None], spec)
+    sizes = map_sizes([part for part in (backbone, fpn, extras) if part is not None], spec)
     priors = make_priors(spec.priors, (spec.input.height, spec.input.width), sizes)
     level_sizes = tuple(h * w * count for (h, w), count in zip(sizes, counts, strict=True))
     return SSD(spec, backbone, fpn, extras, head, priors, level_sizes)
@@ -55,7 +58,7 @@ def _check(spec: ModelSpec) -> None:
         raise ModelError(f"{spec.name}: head.prior_probability needs activation 'sigmoid'")
 
 
-def _map_sizes(parts: Sequence[nn.Module], spec: ModelSpec) -> list[tuple[int, int]]:
+def map_sizes(parts: Sequence[nn.Module], spec: ModelSpec) -> list[tuple[int, int]]:
     """(h, w) of every map for the spec's input, found by running the parts without data (on torch's meta device)."""
     maps: Any = torch.zeros(1, 3, spec.input.height, spec.input.width, device="meta")
     try:

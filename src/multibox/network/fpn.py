@@ -59,19 +59,28 @@ class FPN(nn.Module):
 
 
 def upsample_nearest(coarse: Float[Tensor, "n c _ _"], size: tuple[int, int]) -> Float[Tensor, "n c h w"]:
-    """Every cell repeated twice along both sides, cut to `size` (height, width) where the finer side is odd."""
-    doubled = F.interpolate(coarse, scale_factor=2.0, mode="nearest")
-    return doubled[..., : size[0], : size[1]]
+    """Every cell repeated twice along both sides, fitted to `size` (height, width)."""
+    return _fitted(F.interpolate(coarse, scale_factor=2.0, mode="nearest"), size)
 
 
 def upsample_bilinear(coarse: Float[Tensor, "n c _ _"], size: tuple[int, int]) -> Float[Tensor, "n c h w"]:
-    """TensorFlow 1's bilinear doubling, in which output cell i lies at i / 2 of the input, cut to `size` (h, w).
+    """TensorFlow 1's bilinear doubling, in which output cell i lies at i / 2 of the input, fitted to `size`.
 
     With the last row and column repeated once, that is the rule 'align corners' from h + 1 to 2 h + 1 cells.
     """
     height, width = coarse.shape[-2:]
     padded = F.pad(coarse, (0, 1, 0, 1), mode="replicate")
     doubled = F.interpolate(padded, size=(2 * height + 1, 2 * width + 1), mode="bilinear", align_corners=True)
+    return _fitted(doubled, size)
+
+
+def _fitted(doubled: Float[Tensor, "n c _ _"], size: tuple[int, int]) -> Float[Tensor, "n c h w"]:
+    """The map cut to `size` (height, width), as where a backbone rounds halves up; where it rounds them down, with the
+    last row and column repeated.
+    """
+    lacking = [max(0, wanted - has) for wanted, has in zip(size, doubled.shape[-2:], strict=True)]
+    if any(lacking):
+        doubled = F.pad(doubled, (0, lacking[1], 0, lacking[0]), mode="replicate")
     return doubled[..., : size[0], : size[1]]
 
 

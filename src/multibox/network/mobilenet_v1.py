@@ -1,17 +1,40 @@
-"""MobileNetV1 of any width as a backbone: a strided 3x3, then 13 depthwise separable blocks, tapped by number."""
+"""MobileNetV1 of any width as a backbone: a strided 3x3, then depthwise separable blocks, tapped by number."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from multibox.errors import ModelError
 from multibox.network.layers import conv_block
+from multibox.network.receptive_field import ReceptiveField
+from multibox.network.taps import block_numbers, tapped_maps
 from multibox.spec import BackboneSpec, NormSpec
 
-_STEM = 32
-_BLOCKS = ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), *((512, 1),) * 5, (1024, 2), (1024, 1))
-"""Output channels at width 1 and stride of every block (MobileNetV1 paper, table 1)."""
+
+class _Plan(NamedTuple):
+    """Channels of the strided 3x3; output channels at width 1 and stride of every block."""
+
+    stem: int
+    blocks: tuple[tuple[int, int], ...]
+    field: int | None = None
+    """Number of the block whose place a receptive field block takes."""
+
+
+_PAPER = ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), *((512, 1),) * 5, (1024, 2), (1024, 1))
+"""MobileNetV1 paper, table 1."""
+_FACES = (
+    (32, 1), (32, 2), (32, 1), (64, 2), (64, 1), (64, 1), (64, 1), (128, 2), (128, 1), (128, 1), (256, 2), (256, 1)
+)  # fmt: skip
+"""The trunk of the Ultra-Light face detector."""
+
+PLANS = {
+    "mobilenet_v1": _Plan(32, _PAPER),
+    "mobilenet_v1_slim": _Plan(16, _FACES),
+    "mobilenet_v1_rfb": _Plan(16, _FACES, field=7),
+}
+"""The networks that this file builds, by the name of the backbone."""
 
 
 class MobileNetV1(nn.Module):
@@ -20,12 +43,9 @@ class MobileNetV1(nn.Module):
     def __init__(self, spec: BackboneSpec) -> None:
         """Raises `ModelError` for a tap that is no block's number."""
         super().__init__()
-        known = [str(number) for number in range(1, len(_BLOCKS) + 1)]
-        if not spec.taps or any(tap not in known for tap in spec.taps):
-            raise ModelError(f"mobilenet_v1: taps are block numbers from 1 to {len(_BLOCKS)}, not {list(spec.taps)}")
-        self.taps = {int(tap) for tap in spec.taps}
-        widths = [int(channels * spec.width) for channels in (_STEM, *(channels for channels, _ in _BLOCKS))]
-
+        plan = PLANS[spec.name]
+        self.taps = block_numbers(spec, len(plan.blocks))
+        widths = [int(channels * spec.width) for channels in (plan.stem, *(channels for channels, _ in plan.blocks))]
         norm = NormSpec(eps=spec.norm_eps, momentum=spec.norm_momentum)
 
         def layer(inputs: int, outputs: int, kernel: int, stride: int, groups: int) -> nn.Module:
@@ -40,19 +60,16 @@ class MobileNetV1(nn.Module):
                 activation=spec.activation or "relu6",
             )
 
+        def block(number: int) -> nn.Module:
+            inputs, outputs, stride = widths[number - 1], widths[number], plan.blocks[number - 1][1]
+            if number == plan.field:
+                return ReceptiveField(inputs, norm)
+            return nn.Sequential(layer(inputs, inputs, 3, stride, inputs), layer(inputs, outputs, 1, 1, 1))
+
         self.stem = layer(3, widths[0], 3, 2, 1)
-        self.blocks = nn.ModuleList(
-            nn.Sequential(layer(inputs, inputs, 3, stride, inputs), layer(inputs, outputs, 1, 1, 1))
-            for (_, stride), inputs, outputs in zip(_BLOCKS[: max(self.taps)], widths[:-1], widths[1:], strict=False)
-        )
-        self.channels = [widths[number] for number in sorted(self.taps)]
+        self.blocks = nn.ModuleList(block(number) for number in range(1, max(self.taps) + 1))
+        self.channels = [widths[number] for number in self.taps]
 
     def forward(self, x: Float[Tensor, "n 3 h w"]) -> list[Tensor]:
         """The tapped maps, finest first."""
-        maps = []
-        x = self.stem(x)
-        for number, block in enumerate(self.blocks, start=1):
-            x = block(x)
-            if number in self.taps:
-                maps.append(x)
-        return maps
+        return tapped_maps(self.blocks, self.taps, self.stem(x))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import timm
@@ -20,13 +21,20 @@ HEAD = "head"
 class TimmBackbone(nn.Module):
     """`net` is timm's own network, under timm's own keys; `channels` of the taps as timm reports them."""
 
-    def __init__(self, name: str, spec: BackboneSpec, pretrained: bool) -> None:
+    def __init__(
+        self, name: str, spec: BackboneSpec, pretrained: bool, input_size: tuple[int, int] | None = None
+    ) -> None:
+        """`input_size` (height, width) is told to networks that are made for one size: transformers, mostly."""
         super().__init__()
         if not timm.is_model(name):
             raise ModelError(f"no timm backbone '{name}'{did_you_mean(name, timm.list_models())}")
+        if spec.padding == "same_depthwise":
+            raise ModelError(f"backbone 'timm/{name}' has no padding '{spec.padding}'; torchvision's MobileNets have")
         self.with_head = HEAD in spec.taps
         self.indexes = _indexes(name, spec)
-        self.net = _create(name, spec, self.indexes, pretrained)
+        self.net = _create(name, spec, self.indexes, pretrained, input_size)
+        # of some transformers, unless their head is tapped
+        self.channels_last = not self.with_head and str(getattr(self.net, "output_fmt", "")).endswith("NHWC")
         edit_resnet(self.net, spec)
         self.channels = self._channels(name)
         for layer in self.net.modules():
@@ -42,8 +50,7 @@ class TimmBackbone(nn.Module):
             maps = [*maps, last]
         else:
             maps = [self.net.forward_features(x)]
-        # some transformers hand out channels last
-        return [m if m.shape[1] == c else m.permute(0, 3, 1, 2) for m, c in zip(maps, self.channels, strict=True)]
+        return [m.permute(0, 3, 1, 2) for m in maps] if self.channels_last else list(maps)
 
     def _channels(self, name: str) -> list[int]:
         """Channels of all taps in their order."""
@@ -64,7 +71,9 @@ def _indexes(name: str, spec: BackboneSpec) -> list[int]:
     return [int(tap) for tap in numbers]
 
 
-def _create(name: str, spec: BackboneSpec, indexes: list[int], pretrained: bool) -> Any:
+def _create(
+    name: str, spec: BackboneSpec, indexes: list[int], pretrained: bool, input_size: tuple[int, int] | None
+) -> Any:
     """timm's network, whole where its head is tapped; failures become one sentence."""
     options: dict[str, Any] = {"pad_type": "same"} if spec.padding == "same" else {}
     if HEAD in spec.taps:
@@ -72,6 +81,9 @@ def _create(name: str, spec: BackboneSpec, indexes: list[int], pretrained: bool)
     else:
         options |= {"features_only": True, "out_indices": tuple(indexes)}
     try:
+        if input_size and _has_one_size(name):
+            with suppress(TypeError):  # not all of them can be told
+                return timm.create_model(name, pretrained=pretrained, img_size=input_size, **options)
         return timm.create_model(name, pretrained=pretrained, **options)
     except Exception as error:  # timm and its hub raise every kind there is
         if pretrained:
@@ -81,3 +93,9 @@ def _create(name: str, spec: BackboneSpec, indexes: list[int], pretrained: bool)
             ) from error
         wish = f"taps {', '.join(spec.taps)} and padding '{spec.padding}'"
         raise ModelError(f"timm backbone '{name}' cannot be made with {wish} ({error})") from error
+
+
+def _has_one_size(name: str) -> bool:
+    """Whether timm says of a network that it is made for one input size."""
+    config = timm.get_pretrained_cfg(name)
+    return bool(config and config.fixed_input_size)

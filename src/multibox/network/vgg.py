@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from multibox.errors import ModelError
 from multibox.network.layers import init_xavier
-from multibox.spec import BackboneSpec
+from multibox.spec import BackboneSpec, InputSpec
 
 _PLAN: tuple[int | str, ...] = (64, 64, "M", 128, 128, "M", 256, 256, 256, "M", 512, 512, 512, "M", 512, 512, 512)
 _TAPS = {"conv4_3": (22, 512), "fc7": (34, 1024)}
@@ -60,6 +60,16 @@ class VGG16Atrous(nn.Module):
         """Takes conv1_1 to conv5_3 from the keys `INDEX.weight`, `INDEX.bias` of a VGG16; fc6 and fc7 stay."""
         self.layers[:29].load_state_dict(features)
 
+    @torch.no_grad()
+    def adapt_input(self, spec: InputSpec) -> None:
+        """Makes the first convolution of published weights, which are for RGB pixels of 0..255 less a mean, fit inputs
+        of the sheet's colour order and scale.
+        """
+        first = self.layers[0]
+        assert isinstance(first, nn.Conv2d)
+        weight = first.weight.flip(1) if spec.color == "bgr" else first.weight
+        first.weight.copy_(weight * weight.new_tensor(spec.std).view(1, 3, 1, 1))
+
 
 def _first_norm(spec: BackboneSpec, channels: int) -> nn.Module:
     """What the first tap goes through on its way to the head."""
@@ -78,7 +88,7 @@ def _layers(pool_ceil: str) -> list[nn.Module]:
             channels = step
         else:
             pools += 1
-            layers.append(nn.MaxPool2d(2, 2, ceil_mode=pool_ceil == "all" or pools == 3))
+            layers.append(nn.MaxPool2d(2, 2, ceil_mode=pool_ceil in ("all", f"pool{pools}")))
     layers.append(nn.MaxPool2d(3, 1, padding=1))
     layers += [nn.Conv2d(512, 1024, 3, padding=6, dilation=6), nn.ReLU(inplace=True)]
     return [*layers, nn.Conv2d(1024, 1024, 1), nn.ReLU(inplace=True)]

@@ -39,7 +39,8 @@ def load(
     *,
     threads: int | None = None,
 ) -> Detector:
-    """A detector from a model file: a checkpoint, an exported .onnx, or `default`, the one inside the package.
+    """A detector from a model: a checkpoint, an exported .onnx, a sheet's name whose published weights are then fetched
+    into the cache (`weights.fetch`), or `default`, the one inside the package.
 
     `engine` runs it (`auto` takes what fits the file); `threads` limits its CPU threads. Raises `ModelError` for a file
     that cannot be used, naming the way out.

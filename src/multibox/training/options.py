@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import MISSING, asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -11,8 +12,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from multibox.errors import UsageError, did_you_mean
 from multibox.spec import ModelSpec
+from multibox.zoo import is_weights_file
 
-_WEIGHT_FILES = (".safetensors", ".tflite", ".pth", ".pt", ".tar", ".ckpt", ".bin")
+_SIZE = re.compile(r"([1-9]\d*)(?:x([1-9]\d*))?")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +25,13 @@ class TrainOptions:
     model: str
     """A sheet's name, a sheet's path, or a file with weights to go on from (fine-tuning)."""
     weights: str | None = None
-    """Weights to start from, where `model` is a sheet."""
+    """Weights to start from, where `model` is a sheet: a file, or a sheet of which weights are published."""
+    backbone: str | None = None
+    """Another backbone than the sheet's, such as timm's name of one (`zoo.create`)."""
+    pretrained_backbone: bool = False
+    """Whether the backbone starts from its published ImageNet weights, which may be downloaded."""
+    imgsz: int | str | None = None
+    """Another input than the model's: its side in pixels, or `WIDTHxHEIGHT`."""
     split: str = "train"
     val_split: str = "val"
     """The split that chooses the best epoch; `none` trains without validation."""
@@ -85,12 +93,15 @@ class TrainOptions:
 
     def __post_init__(self) -> None:
         """Raises `UsageError` for a value out of its range."""
+        _ = self.input_size
         _at_least(self, 1, "epochs", "batch", "val_period")
         _at_least(
             self, 0, "workers", "warmup_epochs", "save_period", "patience", "momentum", "lr_final", "teacher_weight"
         )
         if self.weights and self.start != self.weights:
             raise UsageError(f"model '{self.model}' is a file with weights, and weights is given too; give one of them")
+        if self.backbone and self.start == self.model:
+            raise UsageError(f"model '{self.model}' is a file with weights, which have a backbone; leave out backbone")
         if not 0 <= self.ema < 1:
             raise UsageError(f"ema is {self.ema}; it is a decay from 0 (none) to below 1")
         if self.lr0 is not None and self.lr0 <= 0:
@@ -101,8 +112,18 @@ class TrainOptions:
 
     @property
     def start(self) -> str | None:
-        """The file with the weights to start from; none: from scratch."""
-        return self.model if Path(self.model).suffix in _WEIGHT_FILES else self.weights
+        """The weights to start from, a file or a sheet of which they are published; none: from scratch."""
+        return self.model if is_weights_file(self.model) else self.weights
+
+    @property
+    def input_size(self) -> tuple[int, int] | None:
+        """`imgsz` as (height, width); none: the model's own. Raises `UsageError` for words that are no size."""
+        if self.imgsz is None:
+            return None
+        found = _SIZE.fullmatch(str(self.imgsz))
+        if found is None:
+            raise UsageError(f"imgsz is '{self.imgsz}'; it is a side in pixels, or WIDTHxHEIGHT such as 640x384")
+        return int(found[2] or found[1]), int(found[1])
 
     @property
     def validates(self) -> bool:

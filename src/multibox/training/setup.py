@@ -27,8 +27,8 @@ from multibox.spec import ModelSpec
 from multibox.training.distillation import Teacher
 from multibox.training.options import TrainOptions, resolve
 from multibox.weights.source import load_weights
-from multibox.zoo import load_spec
-from multibox.zoo.models import load_model, spec_of
+from multibox.zoo.create import create_spec
+from multibox.zoo.models import find_weights, load_model, spec_of
 from multibox.zoo.transfer import transfer
 
 log = logging.getLogger(__name__)
@@ -61,7 +61,7 @@ def prepare_training(options: TrainOptions, earlier: Path | None = None) -> Setu
         raise DataError(f"the splits '{options.split}' and '{options.val_split}' of {options.data} differ in classes")
     spec = spec_of(load_weights(earlier)) if earlier else _spec(options).with_names(names, ids)
     _say_classes(train, val)
-    network = build_model(spec)
+    network = build_model(spec, pretrained_backbone=options.pretrained_backbone and not earlier)
     if options.start and not earlier:
         _start_from(network, options.start)
         if is_folded(network) and not options.freeze_norms:
@@ -119,22 +119,37 @@ def _open(options: TrainOptions, split: str) -> Dataset:
 
 
 def _spec(options: TrainOptions) -> ModelSpec:
-    """The sheet, or what the file with weights says of itself."""
+    """The sheet, or what the file with weights says of itself, with the backbone and the input that are asked for."""
     if options.start == options.model:
-        return spec_of(load_weights(options.model))
-    return load_spec(options.model)
+        return create_spec(spec_of(find_weights(options.model)), input_size=options.input_size)
+    spec = create_spec(options.model, options.backbone, input_size=options.input_size)
+    if spec.weights and not options.start:
+        log.info("from scratch; '--weights %s' would start from the published weights of this sheet", options.model)
+    return spec
 
 
 def _start_from(network: SSD, weights: str) -> None:
     """Takes over what fits, and says what did."""
-    report = transfer(network, load_weights(weights))
+    report = transfer(network, find_weights(weights))
+    names = network.spec.labels.names
     log.info(
         "weights from %s: %d tensors taken over, %d as initialised, %d unused; %d of %d classes known",
-        weights, len(report.loaded), len(report.reinitialised), len(report.unused), len(report.classes),
-        len(network.spec.labels.names),
+        weights, len(report.loaded), len(report.reinitialised), len(report.unused), len(report.classes), len(names),
     )  # fmt: skip
-    if report.reinitialised:
-        log.info("as initialised: %s", _shorten(report.reinitialised))
+    log.info("taken over: %s", ", ".join(f"{part} {n} of {all_}" for part, (n, all_) in report.parts().items()))
+    for words, things in (
+        ("as initialised", report.reinitialised),
+        ("unused", report.unused),
+        ("class rows taken over", report.classes),
+        ("class rows as initialised", tuple(name for name in names if name not in report.classes)),
+    ):
+        if things:
+            log.info("%s: %s", words, _shorten(things))
+    if report.misfits:
+        log.warning(
+            "%s: known to these weights too, but the class rows do not fit (another kind of score, or other priors per "
+            "cell)", _shorten(report.misfits),
+        )  # fmt: skip
 
 
 def _unfold_norms(network: SSD, train: Dataset) -> None:

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from multibox.errors import ModelError
 from multibox.spec import ModelSpec
-from multibox.weights import checkpoint
-from multibox.weights.importers import IMPORTERS, Foreign
+from multibox.weights import archives, checkpoint
+from multibox.weights.formats import FORMATS, HEAD, as_float32, unwrap
+from multibox.weights.importers import IMPORTERS, Foreign, Imported
 
-_WRAPPERS = ("state_dict", "model")
-_PREFIXES = ("module.1.", "module.")
-"""Left by torch's DataParallel, and by NVIDIA's network behind its normalisation."""
+_MISSHAPEN = (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError)
+"""What the arithmetic of an importer raises where a tensor has another shape than its codebase gives it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,70 +47,66 @@ def load_weights(path: str | Path) -> Loaded:
     path = Path(path)
     try:
         with path.open("rb") as file:
-            head = file.read(16)
+            head = file.read(HEAD)
     except OSError as error:
         raise ModelError(f"{path}: cannot be read ({error.strerror or error})") from None
-    if head[4:8] == b"TFL3":
-        # here, as reading a FlatBuffer is of no use to the other kinds
-        from multibox.weights.importers import tflite
+    if not head:
+        raise ModelError(f"{path}: is empty, not a weights file; copy it again")
+    member = archives.weights_inside(path) if archives.is_archive(head) else None
+    return _read(path, head) if member is None else _read_member(path, member)
 
-        sheet, state = tflite.read(path)
-        return Loaded(sheet=sheet, state=state)
+
+def _read_member(path: Path, member: str) -> Loaded:
+    """The one weights file of an archive."""
+    with TemporaryDirectory() as folder:
+        inner = archives.take_out(path, member, Path(folder))
+        try:
+            with inner.open("rb") as file:
+                return _read(inner, file.read(HEAD))
+        except ModelError as error:
+            raise ModelError(str(error).replace(str(inner), f"{path} ({member})")) from None
+
+
+def _read(path: Path, head: bytes) -> Loaded:
+    """A file that begins with `head`."""
     if head[8:9] == b"{":
         return _read_safetensors(path)
-    if head[:2] == b"PK" or head[:1] == b"\x80":
-        return _import(path, _unwrap(path, _read_pickle(path)))
-    raise ModelError(f"{path}: not a weights file; give a .safetensors of multibox, a torch checkpoint or a .tflite")
+    for kind in FORMATS:
+        if kind.looks_like(head):
+            return _import(path, kind.read(path))
+    raise ModelError(
+        f"{path}: not a weights file; give a .safetensors of multibox, a torch checkpoint, a .tflite, a .caffemodel, "
+        "a MindSpore .ckpt or an MXNet .params"
+    )
 
 
 def _read_safetensors(path: Path) -> Loaded:
     """A file of our own, or the tensors of another codebase in that format."""
     about, state = checkpoint.read_tensors(path)
     if about is None:
-        return _import(path, _unwrap(path, state))
+        return _import(path, unwrap(path, state))
     ours = checkpoint.described(path, about, state)
     return Loaded(spec=ours.spec, state=ours.state, metrics=ours.metrics, training=ours.training)
 
 
-def _read_pickle(path: Path) -> object:
-    """What `torch.save` wrote, tensors and plain containers only, on the CPU."""
-    try:
-        loaded: object = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        if "Weights only" in str(error) or "Unsupported" in str(error):
-            raise ModelError(f"{path}: holds Python objects besides tensors; save its state_dict alone") from None
-        raise ModelError(f"{path}: cut off or damaged; copy it again") from None
-    except Exception:  # a damaged archive fails in torch's reader in many ways
-        raise ModelError(f"{path}: cut off or damaged, or not a torch checkpoint; copy it again") from None
-    return loaded
+def _import(path: Path, given: Foreign | Imported) -> Loaded:
+    """Asks every importer whether the file is of its codebase, unless its format says so already."""
+    found = given if isinstance(given, Imported) else _ask_importers(path, given)
+    return Loaded(sheet=found.sheet, names=found.names, changes=found.changes, state=found.state)
 
 
-def _unwrap(path: Path, loaded: object) -> Foreign:
-    """The state dict inside the usual wrappers, without the prefixes of parallel training; the rest is `about`."""
-    about: dict[str, Any] = {}
-    for name in _WRAPPERS:
-        if isinstance(loaded, Mapping) and isinstance(loaded.get(name), Mapping):
-            about |= {str(key): value for key, value in loaded.items() if key != name}
-            loaded = loaded[name]
-    if not isinstance(loaded, Mapping):
-        raise ModelError(f"{path}: holds a {type(loaded).__name__}, not a state dict of tensors")
-    state = {str(key): value for key, value in loaded.items() if isinstance(value, Tensor)}
-    if not state:
-        raise ModelError(f"{path}: holds no tensors")
-    for prefix in _PREFIXES:
-        if all(key.startswith(prefix) for key in state):
-            state = {key.removeprefix(prefix): value for key, value in state.items()}
-    return Foreign(state=state, about=about)
-
-
-def _import(path: Path, foreign: Foreign) -> Loaded:
-    """Asks every importer whether the file is of its codebase."""
+def _ask_importers(path: Path, foreign: Foreign) -> Imported:
+    """What the first importer that knows the keys makes of them, in float32."""
+    foreign = replace(foreign, state={key: as_float32(path, key, value) for key, value in foreign.state.items()})
     for importer in IMPORTERS:
         try:
             found = importer(foreign)
         except ModelError as error:
             raise ModelError(f"{path}: {error}") from None
+        except _MISSHAPEN as error:
+            codebase, why = importer.__module__.rpartition(".")[2], " ".join(str(error).split())
+            raise ModelError(f"{path}: has keys of {codebase}, but tensors of other shapes than it ({why})") from error
         if found is not None:
-            return Loaded(sheet=found.sheet, names=found.names, changes=found.changes, state=found.state)
+            return found
     first = next(iter(foreign.state))
     raise ModelError(f"{path}: no importer knows these {len(foreign.state)} tensors (the first is '{first}')")

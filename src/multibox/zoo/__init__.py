@@ -10,10 +10,15 @@ from multibox.errors import ModelError, did_you_mean
 from multibox.sheet import read_sheet
 from multibox.spec import ModelSpec
 
-__all__ = ["builtin_detector", "list_models", "load_spec"]
+__all__ = ["builtin_detector", "is_weights_file", "list_models", "load_spec"]
 
 BUILTIN = "default.onnx"
 """File of the detector that comes with the package."""
+
+_ENDINGS = {
+    ".safetensors", ".pth", ".pt", ".tar", ".bin", ".ckpt", ".tflite", ".caffemodel", ".params", ".onnx",
+}  # fmt: skip
+"""Of files with weights; other words that lead to no file are the names of models, whose tags follow a dot."""
 
 
 def list_models() -> list[str]:
@@ -35,6 +40,14 @@ def load_spec(name: str | Path) -> ModelSpec:
         hint = did_you_mean(text, [*known, *_aliases()])
         raise ModelError(f"no model '{text}'{hint or '; `multibox models list` shows all'}")
     return _packaged(full)
+
+
+def is_weights_file(model: str | Path) -> bool:
+    """Whether `model` means a file with weights, there or not, rather than a sheet: its name, alias or path."""
+    text = str(model)
+    if text.endswith(".toml") or text in _aliases() or text in list_models():
+        return False
+    return Path(model).exists() or Path(model).suffix.lower() in _ENDINGS
 
 
 def builtin_detector() -> Path:

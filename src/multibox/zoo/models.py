@@ -1,8 +1,9 @@
-"""A weights file -> the network it belongs to, with its weights in place."""
+"""A weights file, or a sheet whose weights are published -> the network with its weights in place."""
 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from torch import Tensor
@@ -13,25 +14,42 @@ from multibox.network.build import build_model
 from multibox.network.model import SSD
 from multibox.sheet import changed
 from multibox.spec import ModelSpec
+from multibox.weights.fetch import fetch
 from multibox.weights.source import Loaded, load_weights
-from multibox.zoo import load_spec
+from multibox.zoo import is_weights_file, load_spec
 
 _CLASS_BIAS = re.compile(r"head\.(classes\.0|class_predictor)(\.\d+)?\.bias")
-_FILES = {".safetensors", ".pth", ".pt", ".tar", ".bin", ".ckpt", ".tflite", ".onnx"}
-"""Endings of files; other words that lead to no file are the names of models, whose tags are written after a dot."""
 
 
-def load_model(path: str | Path) -> SSD:
-    """The model of a weights file, ours or foreign (`weights.source`), on the CPU in evaluation mode.
+def load_model(model: str | Path) -> SSD:
+    """The model of a weights file, ours or foreign (`weights.source`), or of a sheet's name where weights of it are
+    published (`find_weights`), on the CPU in evaluation mode.
 
     Raises `ModelError` for a file that cannot be read, and for tensors that do not fit the spec, naming the first one.
     """
-    path = Path(path)
-    if not path.exists() and path.suffix not in _FILES:
-        spec = load_spec(str(path))
-        where = f"fetch {spec.weights.url} and give that file" if spec.weights else "train it and give the file"
-        raise ModelError(f"model '{spec.name}' is a sheet without weights; {where}")
-    return assemble(load_weights(path), str(path))
+    return assemble(find_weights(model), str(model))
+
+
+def find_weights(model: str | Path) -> Loaded:
+    """The tensors of a weights file, or those published for a sheet (its name, alias or path), downloaded into the
+    cache where they are not there yet (`weights.fetch`). The spec is then the sheet's, whatever else the keys fit.
+
+    Raises `ModelError` for a file that cannot be read and for a sheet of which no weights are published.
+    """
+    if is_weights_file(model):
+        return load_weights(model)
+    spec = load_spec(model)
+    if spec.weights is None:
+        raise ModelError(
+            f"model '{spec.name}' is a sheet without published weights; give a file with weights, "
+            f"or make one with 'multibox train --model {model}'"
+        )
+    return as_sheet(load_weights(fetch(spec.weights.url, spec.weights.sha256)), spec)
+
+
+def as_sheet(loaded: Loaded, spec: ModelSpec) -> Loaded:
+    """The same tensors as weights of this sheet, instead of the one that was recognised."""
+    return replace(loaded, spec=spec, sheet=None, names=(), changes={})
 
 
 def spec_of(loaded: Loaded) -> ModelSpec:
@@ -43,12 +61,11 @@ def spec_of(loaded: Loaded) -> ModelSpec:
     if loaded.spec is not None:
         return loaded.spec
     spec = changed(load_spec(str(loaded.sheet)), loaded.changes)
-    columns = _columns_of(spec, loaded.state)
-    own = spec.columns if columns is None else columns
-    count = own - int(spec.background)
+    count = (_columns_of(spec, loaded.state) or spec.columns) - int(spec.background)
+    count = count or max(1, len(loaded.names))  # a sheet without names, told to be that of tensors which do not fit
     if len(loaded.names) == count and loaded.names != spec.labels.names:
         return spec.with_names(loaded.names)
-    if own == spec.columns:
+    if count == len(spec.labels.names):
         return spec
     return spec.with_names(tuple(f"class {number + 1}" for number in range(count)))
 
@@ -67,7 +84,7 @@ def _columns_of(spec: ModelSpec, state: dict[str, Tensor]) -> int | None:
     """Columns of the logits, told by the class predictor of the first level; none where that is not there or uneven."""
     bias = next((value for key, value in state.items() if _CLASS_BIAS.fullmatch(key)), None)
     shapes = shapes_per_cell(spec.priors.levels[0])
-    if bias is None or len(bias) % shapes or len(bias) // shapes <= int(spec.background):
+    if bias is None or bias.dim() != 1 or len(bias) % shapes or len(bias) // shapes <= int(spec.background):
         return None
     return len(bias) // shapes
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import dataclass
 
 import torch
@@ -14,6 +15,7 @@ from multibox.weights.source import Loaded
 from multibox.zoo.models import spec_of
 
 _CLASS_PREDICTORS = re.compile(r"head\.(classes\.\d+|class_predictor)(\.|$)")
+_PART = re.compile(r"head\.[a-z_]+|[a-z_]+")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +27,15 @@ class Report:
     unused: tuple[str, ...]
     classes: tuple[str, ...]
     """Names of the classes whose rows were taken over."""
+    misfits: tuple[str, ...]
+    """Names that both know, but whose rows do not fit: another kind of score, or other priors per cell."""
+
+    def parts(self) -> dict[str, tuple[int, int]]:
+        """By part of the network (`backbone`, `extras`, `head.classes`, ...) how many of its tensors were taken over,
+        and how many it has."""
+        taken = Counter(_part(key) for key in self.loaded)
+        every = taken + Counter(_part(key) for key in self.reinitialised)
+        return {part: (taken[part], count) for part, count in every.items()}
 
 
 def transfer(model: SSD, loaded: Loaded) -> Report:
@@ -36,6 +47,7 @@ def transfer(model: SSD, loaded: Loaded) -> Report:
     own, source = model.state_dict(), spec_of(loaded)
     predictors = _class_keys(model)
     columns = _shared_columns(source, model.spec)
+    shared = tuple(name for name in model.spec.labels.names if name in source.labels.names)
     done: list[str] = []
     with torch.no_grad():
         for key, value in loaded.state.items():
@@ -49,12 +61,20 @@ def transfer(model: SSD, loaded: Loaded) -> Report:
                     own[key].copy_(value)
             if fits:
                 done.append(key)
+    known = bool(predictors.intersection(done))
     return Report(
         loaded=tuple(done),
         reinitialised=tuple(key for key in own if key not in done),
         unused=tuple(key for key in loaded.state if key not in done),
-        classes=tuple(name for name in model.spec.labels.names if name in source.labels.names),
+        classes=shared if known else (),
+        misfits=() if known else shared,
     )
+
+
+def _part(key: str) -> str:
+    """The part of the network that a tensor belongs to: the key's first word, or two in the head."""
+    found = _PART.match(key)
+    return found[0] if found else key
 
 
 def _class_keys(model: SSD) -> set[str]:
