@@ -13,9 +13,11 @@ WITH_TORCH = (
     "multibox.zoo.backbone_choice",
     "multibox.zoo.convert",
     "multibox.zoo.create",
+    "multibox.zoo.hub",
     "multibox.zoo.models",
     "multibox.zoo.transfer",
     "multibox.prediction.engines.torch_engine",
+    "multibox.prediction.nvidia_hub",
 )
 """Modules of those rooms that build networks; the others import them inside functions only."""
 

@@ -10,6 +10,7 @@ import pytest
 pytest.importorskip("torch")
 
 from multibox.cli import main
+from multibox.weights import checkpoint
 
 SHEET = Path(__file__).parents[2] / "src/multibox/zoo/models/ssdlite320_mobilenet_v3_large.toml"
 
@@ -82,6 +83,7 @@ def test_a_file_of_options_is_used_and_typed_words_win(capsys, data, sheet, tmp_
         (["--resume", "nowhere"], 2, "nothing to resume"),
         (["--resume", "nowhere", "--data", "x"], 2, "leave out --data"),
         (["--data", "x", "--model", "ssd300_vgg16", "--epochs", "0"], 2, "epochs is 0"),
+        (["--data", "x", "--model", "ssd300_vgg16", "--imgsz", "640*384"], 2, "imgsz is '640*384'"),
         (["--data", "x", "--model", "ssd300_vgg16", "--milestones", "a,b"], 2, "not numbers between commas"),
     ],
 )
@@ -101,3 +103,17 @@ def test_a_project_that_cannot_be_written_is_one_sentence(capsys, data, sheet, t
     (tmp_path / "file").write_text("")
     assert run("train", "--data", data, "--model", sheet, "--project", tmp_path / "file", "--workers", 0) == 1
     assert "the run folder cannot be made" in capsys.readouterr().err
+
+
+def test_a_family_on_another_backbone_for_another_input_is_trained_and_goes_on(capsys, data, tmp_path):
+    words = ("--data", data, "--model", "ssdlite320", "--backbone", "lcnet_050", "--imgsz", "128x96", "--batch", 2)
+    assert run("train", *words, "--workers", 0, "--epochs", 1, "--project", tmp_path, "--name", "a", "--quiet") == 0
+    assert run("train", "--resume", tmp_path / "a", "--epochs", 2, "--quiet") == 0
+    assert run("train", "--resume", tmp_path / "a", "--imgsz", "64") == 2
+    assert "leave out --imgsz" in capsys.readouterr().err
+    spec = checkpoint.load(tmp_path / "a/weights/last.safetensors").spec
+    assert (spec.name, spec.input.height, spec.input.width) == ("ssdlite128x96_lcnet_050", 96, 128)
+    words = ("--data", data, "--model", tmp_path / "a/weights/last.safetensors", "--imgsz", 64, "--batch", 2)
+    assert run("train", *words, "--workers", 0, "--epochs", 1, "--project", tmp_path, "--name", "b") == 0
+    assert "taken over, 0 as initialised" in capsys.readouterr().err
+    assert checkpoint.load(tmp_path / "b/weights/last.safetensors").spec.name == "ssdlite64_lcnet_050"

@@ -72,3 +72,13 @@ def test_bilinear_doubling_keeps_cells_halves_the_way_between_them_and_repeats_t
 def test_nearest_doubling_repeats_every_cell() -> None:
     cells = torch.arange(4.0).reshape(1, 1, 2, 2)
     assert upsample_nearest(cells, (3, 4))[0, 0].tolist() == [[0, 0, 1, 1], [0, 0, 1, 1], [2, 2, 3, 3]]
+
+
+@pytest.mark.parametrize("spec", [_LITE, _MINDCV])
+def test_backbones_that_round_halves_down_are_taken_too(spec: FpnSpec) -> None:
+    maps = _fpn(spec)(_taps((37, 18, 9)))
+    assert [level.shape[-1] for level in maps] == [37, 18, 9, 5, 3]
+    coarse = torch.arange(9.0).reshape(1, 1, 3, 3)
+    fitted = upsample_nearest(coarse, (7, 5))
+    assert fitted.shape[-2:] == (7, 5)
+    assert torch.equal(fitted[..., 6, :], fitted[..., 5, :])

@@ -77,3 +77,23 @@ def test_given_values_stay_when_resolved():
 def test_two_files_to_start_from_are_refused():
     with pytest.raises(UsageError, match="give one of them"):
         TrainOptions(data="photos", model="best.safetensors", weights="other.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("words", "size"), [(None, None), (320, (320, 320)), ("320", (320, 320)), ("640x384", (384, 640))]
+)
+def test_an_input_is_a_side_or_width_x_height(words, size):
+    assert replace(GIVEN, imgsz=words).input_size == size
+    assert make_options({"data": "photos", "model": "ssd300_vgg16", "imgsz": words}).input_size == size
+
+
+@pytest.mark.parametrize("words", ["", "x", "640x", "x384", "0", "0x8", "-3", "640 x 384", "1x2x3"])
+def test_words_that_are_no_input_are_named(words):
+    with pytest.raises(UsageError, match=f"imgsz is '{words}'; it is a side in pixels"):
+        replace(GIVEN, imgsz=words)
+
+
+def test_a_file_with_weights_takes_another_input_but_no_other_backbone():
+    assert replace(GIVEN, model="best.safetensors", imgsz=512).input_size == (512, 512)
+    with pytest.raises(UsageError, match="leave out backbone"):
+        replace(GIVEN, model="best.safetensors", backbone="resnet18")

@@ -17,7 +17,7 @@ import pytest
 
 from multibox.errors import ModelError
 from multibox.weights import fetch as room
-from multibox.weights.fetch import cached, fetch
+from multibox.weights.fetch import by_hand, cached, fetch
 
 BODY = bytes(range(256)) * 4096
 SHA256 = hashlib.sha256(BODY).hexdigest()
@@ -192,14 +192,22 @@ def test_a_damaged_file_in_the_cache_is_fetched_again(server: Server) -> None:
     assert len(server.asked) == 2
 
 
-def test_offline_takes_the_cache_or_says_where_to_put_the_file(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_offline_takes_the_cache_or_says_where_to_put_the_file(
+    server: Server, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     url = server.url("good")
     monkeypatch.setenv("MULTIBOX_OFFLINE", "1")
-    refused(url, f"{url} is not in the cache and MULTIBOX_OFFLINE is set; unset it, or put the file at {cached(url)}")
-    cached(url).parent.mkdir(parents=True)
-    cached(url).write_bytes(BODY)
-    assert fetch(url, SHA256) == cached(url)
+    refused(url, f"{url} is not in the cache and MULTIBOX_OFFLINE is set; unset it, or put the file at {by_hand(url)}")
+    assert by_hand(url) == cache / "net.pth"
+    for place in (by_hand(url), cached(url)):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(BODY)
+        assert fetch(url, SHA256) == fetch(url) == place
     assert server.asked == []
+    cached(url).unlink()
+    by_hand(url).write_bytes(b"another of that name")
+    refused(url, "put the file at", SHA256)
+    by_hand(url).unlink()
     monkeypatch.setenv("MULTIBOX_OFFLINE", "0")
     assert fetch(server.url("moved")).read_bytes() == BODY
 

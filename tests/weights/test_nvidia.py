@@ -18,6 +18,7 @@ from multibox.network.build import build_model
 from multibox.network.model import SSD
 from multibox.weights.importers import Foreign, mlperf, nvidia
 from multibox.zoo import load_spec
+from multibox.zoo.convert import convert
 from multibox.zoo.models import load_model
 from nvidia_files import their_state
 
@@ -66,7 +67,7 @@ def test_the_blocks_of_the_trunk_tell_which_resnet_it_is(depth: int) -> None:
             state |= {f"{trunk}.{stage}.{block}.conv{i + 1}.weight": torch.zeros(1) for i in range(convolutions)}
     found = nvidia.read(Foreign(state=state))
     assert found is not None and found.sheet == f"ssd300_resnet{depth}.nvidia_coco"
-    assert load_spec(found.sheet).backbone.name == f"timm/resnet{depth}"
+    assert load_spec(found.sheet).backbone.name.startswith(f"timm/resnet{depth}.")
 
 
 def test_a_trunk_of_another_kind_is_one_sentence(tmp_path: Path) -> None:
@@ -159,3 +160,12 @@ def test_other_networks_are_not_claimed(read: Any, keys: tuple[str, ...]) -> Non
 def test_neither_codebase_claims_the_other() -> None:
     assert nvidia.read(Foreign(state=their_state(_model(MLPERF)))) is None
     assert mlperf.read(Foreign(state=their_state(_model(NVIDIA)))) is None
+
+
+def test_a_file_of_mlperfs_inference_benchmark_has_the_same_keys_and_is_told_by_the_user(tmp_path: Path) -> None:
+    model = _model(MLPERF, load_spec(MLPERF).labels.names)
+    torch.save(their_state(model), tmp_path / "weights.pt")
+    assert load_model(tmp_path / "weights.pt").spec.name == MLPERF
+    found = convert(tmp_path / "weights.pt", tmp_path / "large.safetensors", "ssd1200_resnet34.mlperf_coco")
+    assert found.spec == load_spec("ssd-resnet34")
+    assert _same(model, load_model(found.file))

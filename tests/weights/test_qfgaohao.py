@@ -1,4 +1,4 @@
-"""Checkpoints of pytorch-ssd and of the face detector built on it: told apart, put in place, refused in one sentence."""
+"""Checkpoints of pytorch-ssd and of the face detector built on it: told apart, put in place, or refused."""
 
 from __future__ import annotations
 
@@ -102,7 +102,9 @@ def test_a_file_that_lacks_or_adds_a_tensor_or_has_another_shape_is_one_sentence
     less = {k: v for k, v in state.items() if k != key}
     other = {**state, key: state[key][:-1]}
     _refused(_write(tmp_path / "less.pth", less), r"'extras.blocks.2.1.0.weight' is missing, 1 such")
-    _refused(_write(tmp_path / "more.pth", {**state, "extras.9.weight": torch.zeros(1)}), "'extras.9.weight' is unknown")
+    _refused(
+        _write(tmp_path / "more.pth", {**state, "extras.9.weight": torch.zeros(1)}), "'extras.9.weight' is unknown"
+    )
     _refused(_write(tmp_path / "other.pth", other), r"'extras.blocks.2.1.0.weight' is \[127, 1, 3, 3\]")
     whole = _write(tmp_path / "whole.pth", state)
     (tmp_path / "part.pth").write_bytes(whole.read_bytes()[:100_000])
@@ -111,7 +113,9 @@ def test_a_file_that_lacks_or_adds_a_tensor_or_has_another_shape_is_one_sentence
 
 def test_a_base_net_that_it_never_had_is_one_sentence(tmp_path: Path) -> None:
     keys = ("base_net.0.weight", "classification_headers.0.weight", "regression_headers.0.weight")
-    _refused(_write(tmp_path / "net.pth", {key: torch.zeros(1) for key in keys}), "none of VGG16, MobileNet and Squeeze")
+    _refused(
+        _write(tmp_path / "net.pth", {key: torch.zeros(1) for key in keys}), "none of VGG16, MobileNet and Squeeze"
+    )
 
 
 @pytest.mark.parametrize("read", [qfgaohao.read, ultra_light_face.read])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
 
@@ -190,9 +191,12 @@ def test_a_torchvision_checkpoint_of_ones_own_classes_and_the_full_tail_is_read(
     assert torch.allclose(offsets, wanted["bbox_regression"], atol=1e-5)
 
 
-def test_a_torchvision_ssd300_of_ones_own_classes_is_read(tmp_path):
+def test_a_torchvision_ssd300_of_ones_own_classes_is_read_bare_and_as_its_script_saves_it(tmp_path):
     from torchvision.models.detection import ssd300_vgg16
 
     theirs = ssd300_vgg16(weights=None, weights_backbone=None, num_classes=3)
-    torch.save(theirs.state_dict(), tmp_path / "own.pth")
-    assert load_model(tmp_path / "own.pth").spec.labels.names == ("class 1", "class 2")
+    options = Namespace(model="ssd300_vgg16", lr=0.002, lr_steps=[80, 110], output_dir="out", device="cpu")
+    script = {"model": theirs.state_dict(), "optimizer": {}, "lr_scheduler": {}, "args": options, "epoch": 119}
+    for content in (theirs.state_dict(), script):
+        torch.save(content, tmp_path / "own.pth")
+        assert load_model(tmp_path / "own.pth").spec.labels.names == ("class 1", "class 2")

@@ -6,47 +6,53 @@ unless a better one that stays overlaps it too much. Every round settles one mor
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from onnx import TensorProto
 
 from multibox.errors import ExportError
 from multibox.exporting.graph import GraphBuilder
+from multibox.exporting.ranking import NO_SCORE, only_best
 from multibox.spec import PostprocessSpec
 
 MOST_CANDIDATES = 1000
 """As many of the best of a class are compared where the rule has no top-k; a larger top-k is refused."""
 
 
-def dense_nms(graph: GraphBuilder, boxes: str, scores: str, rule: PostprocessSpec) -> str:
-    """What NMS keeps of the `boxes` [n, p, 4] whose `scores` [n, c, p] are above the threshold: (image, class, prior)
-    [k, 3] by image, class and descending score, as ONNX's NonMaxSuppression gives them.
-
-    Raises `ExportError` where the rule lets more candidates through than may be compared.
-    """
-    if (rule.topk or 0) > MOST_CANDIDATES or rule.topk_scope == "level":
+def bounded(rule: PostprocessSpec) -> PostprocessSpec:
+    """The rule with a top-k that the comparison of all pairs can bear. Raises `ExportError` where it asks for more."""
+    if (rule.topk or 0) > MOST_CANDIDATES or (rule.topk is not None and rule.topk_scope == "level"):
         raise ExportError(
             f"with postprocess.iou_eps an exported file compares at most {MOST_CANDIDATES} boxes of a class; "
             "set a smaller postprocess.topk per class, or iou_eps to 0"
         )
+    return rule if rule.topk is not None else replace(rule, topk=MOST_CANDIDATES, topk_scope="class")
+
+
+def dense_nms(graph: GraphBuilder, boxes: str, scores: str, rule: PostprocessSpec, priors: int) -> str:
+    """What NMS keeps of the `boxes` [n, priors, 4] by their `scores` [n, c, priors], of which those above the threshold
+    are within the top-k of a `bounded` rule: (image, class, prior) [k, 3], in rising order.
+    """
     best, prior = graph.add_many("TopK", scores, _longest(graph, scores, rule), outputs=2, axis=2, largest=1, sorted=1)
     found = graph.add("Greater", best, graph.constant(rule.score_threshold, np.float32))
     near = _overlap(graph, graph.add("GatherND", boxes, _column(graph, prior), batch_dims=1), rule)
     removes = graph.add("And", near, _better(graph, _column(graph, best), _column(graph, prior)))
-    kept = _fixed_point(graph, removes, found)
-    if rule.max_per_class is not None:
-        kept = _first_of_class(graph, kept, rule.max_per_class)
-    place = graph.add("Transpose", graph.add("NonZero", kept), perm=[1, 0])
-    image, label, _ = graph.add_many("Split", place, outputs=3, axis=1, num_outputs=3)
-    own = graph.add("Unsqueeze", graph.add("GatherND", prior, place), graph.constant([1]))
-    return graph.add("Concat", image, label, own, axis=1)
+    staying = graph.add("Where", _fixed_point(graph, removes, found), best, graph.constant(NO_SCORE, np.float32))
+    none = graph.add("Expand", graph.constant(NO_SCORE, np.float32), graph.add("Shape", scores))
+    kept = graph.add("ScatterElements", none, prior, staying, axis=2)
+    if rule.max_per_class is not None and rule.max_per_class < priors:
+        kept = only_best(graph, kept, rule.max_per_class)
+    above = graph.add("Greater", kept, graph.constant(rule.score_threshold, np.float32))
+    return graph.add("Transpose", graph.add("NonZero", above), perm=[1, 0])
 
 
 def _longest(graph: GraphBuilder, scores: str, rule: PostprocessSpec) -> str:
     """How many candidates [1] the class with most of them has, at least one, so that no tensor is empty."""
     passing = graph.add("Greater", scores, graph.constant(rule.score_threshold, np.float32))
-    counts = graph.add("ReduceSum", graph.add("Cast", passing, to=TensorProto.INT64), graph.constant([2]), keepdims=0)
-    largest = graph.add("Reshape", graph.add("ReduceMax", counts, keepdims=0), graph.constant([1]))
-    return graph.add("Min", graph.add("Max", largest, graph.constant([1])), graph.constant([MOST_CANDIDATES]))
+    counts = graph.add("ReduceSum", graph.add("Cast", passing, to=TensorProto.FLOAT), graph.constant([2]), keepdims=0)
+    largest = graph.add("Max", graph.add("ReduceMax", counts, keepdims=0), graph.constant(1.0, np.float32))
+    return graph.add("Reshape", graph.add("Cast", largest, to=TensorProto.INT64), graph.constant([1]))
 
 
 def _column(graph: GraphBuilder, value: str) -> str:
@@ -101,9 +107,3 @@ def _fixed_point(graph: GraphBuilder, removes: str, found: str) -> str:
     staying = graph.add("Loop", rounds, graph.constant(True, np.bool_), start, body=turn.graph)
     staying = graph.add("Cast", graph.add("Squeeze", staying, graph.constant([3])), to=TensorProto.BOOL)
     return graph.add("And", staying, found)
-
-
-def _first_of_class(graph: GraphBuilder, kept: str, limit: int) -> str:
-    """`kept` [n, c, k] as far as the best `limit` of each class."""
-    rank = graph.add("CumSum", graph.add("Cast", kept, to=TensorProto.INT64), graph.constant(2))
-    return graph.add("And", kept, graph.add("LessOrEqual", rank, graph.constant(limit)))

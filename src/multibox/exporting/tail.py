@@ -12,12 +12,12 @@ import numpy as np
 import onnx
 from onnx import TensorProto
 
-from multibox.exporting.dense_nms import dense_nms
+from multibox.exporting.dense_nms import bounded, dense_nms
 from multibox.exporting.graph import GraphBuilder
+from multibox.exporting.ranking import NO_SCORE, only_best
 from multibox.spec import ModelSpec, PostprocessSpec
 
 DEFAULT_MAX_DETECTIONS = 300
-_NO_SCORE = -1.0
 
 
 def append_tail(model: onnx.ModelProto, spec: ModelSpec, level_sizes: Sequence[int], batch: int | str) -> None:
@@ -26,14 +26,14 @@ def append_tail(model: onnx.ModelProto, spec: ModelSpec, level_sizes: Sequence[i
     New outputs: `boxes` [n, d, 4] fractions, `scores` [n, d] descending (0 where there is no detection) and `labels`
     int64 [n, d] (-1 where there is none). Raises `ExportError` for a rule that an exported file cannot follow.
     """
-    rule = spec.postprocess
+    rule = bounded(spec.postprocess) if spec.postprocess.iou_eps else spec.postprocess
     graph = GraphBuilder(model.graph)
     scores = graph.add("Transpose", "dense_scores", perm=[0, 2, 1])
     candidates = _candidates(graph, scores, rule, level_sizes, len(spec.labels.names))
     limit = rule.max_detections or DEFAULT_MAX_DETECTIONS
     boxes = _nms_boxes(graph, rule, (spec.input.height, spec.input.width))
     if rule.iou_eps:
-        kept = dense_nms(graph, boxes, candidates, rule)
+        kept = dense_nms(graph, boxes, candidates, rule, sum(level_sizes))
     else:
         kept = graph.add(
             "NonMaxSuppression",
@@ -90,7 +90,7 @@ def _without_empty(graph: GraphBuilder, scores: str) -> str:
     x1, y1, x2, y2 = graph.add_many("Split", "dense_boxes", outputs=4, axis=2, num_outputs=4)
     filled = graph.add("And", graph.add("Greater", x2, x1), graph.add("Greater", y2, y1))
     filled = graph.add("Transpose", filled, perm=[0, 2, 1])
-    return graph.add("Where", filled, scores, graph.constant(_NO_SCORE, np.float32))
+    return graph.add("Where", filled, scores, graph.constant(NO_SCORE, np.float32))
 
 
 def _split(graph: GraphBuilder, value: str, parts: Sequence[int]) -> list[str]:
@@ -107,14 +107,10 @@ def _max(graph: GraphBuilder, values: list[str]) -> str:
 
 def _top_only(graph: GraphBuilder, scores: str, k: int, per_class: bool) -> str:
     """`scores` [n, c, p] with all but the `k` best of every class, or of all classes together, taken out."""
-    flat = scores if per_class else graph.add("Flatten", scores, axis=1)
-    axis = 2 if per_class else 1
-    best, index = graph.add_many("TopK", flat, graph.constant([k]), outputs=2, axis=axis, largest=1, sorted=1)
-    shape = graph.add("Shape", flat)
-    fill = onnx.helper.make_tensor("fill", TensorProto.FLOAT, [1], [_NO_SCORE])
-    empty = graph.add("ConstantOfShape", shape, value=fill)
-    only = graph.add("ScatterElements", empty, index, best, axis=axis)
-    return only if per_class else graph.add("Reshape", only, graph.add("Shape", scores))
+    if per_class:
+        return only_best(graph, scores, k)
+    only = only_best(graph, graph.add("Flatten", scores, axis=1), k)
+    return graph.add("Reshape", only, graph.add("Shape", scores))
 
 
 def _nms_boxes(graph: GraphBuilder, rule: PostprocessSpec, size: tuple[int, int]) -> str:
@@ -148,8 +144,8 @@ def _best(graph: GraphBuilder, kept: str, scores: str, limit: int, batch: int | 
     count = graph.add("Squeeze", graph.add("Shape", "dense_boxes", start=0, end=1), graph.constant([0]))
     every = graph.add("Range", graph.constant(0), count, graph.constant(1))
     own = graph.add("Equal", graph.add("Unsqueeze", every, last), graph.add("Squeeze", image, last))
-    ranked = graph.add("Where", own, flat_scores, graph.constant(_NO_SCORE, np.float32))
-    ranked = graph.add("Pad", ranked, graph.constant([0, 0, 0, limit]))
+    ranked = graph.add("Where", own, flat_scores, graph.constant(NO_SCORE, np.float32))
+    ranked = only_best(graph, graph.add("Pad", ranked, graph.constant([0, 0, 0, limit])), limit)
     _, index = graph.add_many(
         "TopK", ranked, graph.constant([limit]), outputs=["scores", "post/best"], axis=1, largest=1, sorted=1
     )

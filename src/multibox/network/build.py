@@ -44,7 +44,8 @@ def build_model(spec: ModelSpec, *, pretrained_backbone: bool = False) -> SSD:
         raise ModelError(f"{spec.name}: priors for {len(levels)} levels, but the network has {len(channels)} maps")
     counts = [shapes_per_cell(level) for level in levels]
     head = make_head(spec.head, channels, counts, spec.columns, spec.norm)
-    sizes = map_sizes([part for part in (backbone, fpn, extras) if part is not None], spec)
+    maps = map_sizes([part for part in (backbone, fpn, extras) if part is not None], spec)
+    sizes = [(-(-height // spec.head.stride), -(-width // spec.head.stride)) for height, width in maps]
     priors = make_priors(spec.priors, (spec.input.height, spec.input.width), sizes)
     level_sizes = tuple(h * w * count for (h, w), count in zip(sizes, counts, strict=True))
     return SSD(spec, backbone, fpn, extras, head, priors, level_sizes)
@@ -56,6 +57,10 @@ def _check(spec: ModelSpec) -> None:
         raise ModelError(f"{spec.name} has no class names; give it those of your data (spec.with_names)")
     if spec.head.prior_probability is not None and spec.activation != "sigmoid":
         raise ModelError(f"{spec.name}: head.prior_probability needs activation 'sigmoid'")
+    if spec.head.stride < 1 or (spec.head.stride > 1 and spec.head.kind != "conv"):
+        raise ModelError(
+            f"{spec.name}: head.stride is {spec.head.stride}; heads of kind '{spec.head.kind}' cannot do so"
+        )
 
 
 def map_sizes(parts: Sequence[nn.Module], spec: ModelSpec) -> list[tuple[int, int]]:
@@ -69,7 +74,7 @@ def map_sizes(parts: Sequence[nn.Module], spec: ModelSpec) -> list[tuple[int, in
                 maps = functional_call(part.eval(), state, (maps,))
                 part.train()
     except (RuntimeError, AssertionError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = str(error).strip().partition("\n")[0] or "it is made for others"
         size = f"{spec.input.width}x{spec.input.height}"
         raise ModelError(f"{spec.name}: an input of {size} does not go through the network ({reason})") from error
     return [(int(m.shape[-2]), int(m.shape[-1])) for m in maps]

@@ -34,7 +34,7 @@ class LevelHead(nn.Module):
             return nn.ModuleList(
                 _separable(c, a * numbers, (norm or NormSpec()) if spec.batch_norm else None)
                 if separable and not (spec.plain_last and level == last)
-                else nn.Conv2d(c, a * numbers, spec.kernel, padding=spec.kernel // 2)
+                else nn.Conv2d(c, a * numbers, spec.kernel, spec.stride, padding=spec.kernel // 2)
                 for level, (c, a) in enumerate(pairs)
             )
 

@@ -45,7 +45,8 @@ class MobileNetV1(nn.Module):
         super().__init__()
         plan = PLANS[spec.name]
         self.taps = block_numbers(spec, len(plan.blocks))
-        widths = [int(channels * spec.width) for channels in (plan.stem, *(channels for channels, _ in plan.blocks))]
+        full = (plan.stem, *(channels for channels, _ in plan.blocks))
+        widths = [max(int(channels * spec.width), spec.min_channels) for channels in full]
         norm = NormSpec(eps=spec.norm_eps, momentum=spec.norm_momentum)
 
         def layer(inputs: int, outputs: int, kernel: int, stride: int, groups: int) -> nn.Module:

@@ -98,7 +98,7 @@ class LateSqueezeBlock(nn.Module):
 
     def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d k l"]:
         """The block's output."""
-        y = self.project(self.depthwise(self.expand(x)))
+        y: Tensor = self.project(self.depthwise(self.expand(x)))
         if self.gate is not None:
             y = y * self.gate(y)
         return y + self.shortcut(x) if self.adds_input else y

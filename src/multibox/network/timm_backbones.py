@@ -82,7 +82,7 @@ def _create(
         options |= {"features_only": True, "out_indices": tuple(indexes)}
     try:
         if input_size and _has_one_size(name):
-            with suppress(TypeError):  # not all of them can be told
+            with suppress(TypeError, AssertionError):  # not all of them can be told
                 return timm.create_model(name, pretrained=pretrained, img_size=input_size, **options)
         return timm.create_model(name, pretrained=pretrained, **options)
     except Exception as error:  # timm and its hub raise every kind there is

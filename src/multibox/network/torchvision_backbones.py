@@ -30,7 +30,9 @@ class TorchvisionBackbone(nn.Module):
         norm = partial(nn.BatchNorm2d, eps=spec.norm_eps, momentum=spec.norm_momentum)
         # only the third generation has the switch for a tail of half width (MobileNetV3 paper, table 6)
         tail = {"reduced_tail": spec.reduced_tail} if "v3" in name else {}
-        features = torchvision.models.get_model(name, weights=None, norm_layer=norm, **tail).features
+        sizes = {"width_mult": spec.width, **tail}
+        features = torchvision.models.get_model(name, weights=None, norm_layer=norm, **sizes).features
+        self.width = spec.width
         self.squeezes_early = spec.squeeze == "before_activation"
         if self.squeezes_early:
             _squeeze_early(features, name)
@@ -57,8 +59,10 @@ class TorchvisionBackbone(nn.Module):
     def load_imagenet(self, features: dict[str, Tensor]) -> None:
         """Takes every tensor whose shape agrees; a reduced tail keeps its own start, as nothing is published for it.
 
-        Raises `ModelError` where the published network squeezes elsewhere than this one.
+        Raises `ModelError` where the published network is wider or squeezes elsewhere than this one.
         """
+        if self.width != 1.0:
+            raise ModelError(f"nothing is published for width {self.width:g}; train without a pretrained backbone")
         if self.squeezes_early:
             raise ModelError(
                 "torchvision's ImageNet weights squeeze after the activation; "

@@ -40,8 +40,10 @@ class BackboneSpec:
 
     Taps of a timm backbone are indexes of its `feature_info`; `head` there means the final 1x1 `conv_head` map. Those
     of a torchvision network are `INDEX` (a block's output) or `INDEX.expand` (its expansion), those of `vgg16_atrous`
-    are `conv4_3` and `fc7`, those of `mobilenet_v1` the numbers of its separable blocks, 1 to 13, those of `mobilenext`
-    `INDEX` or `INDEX.expand` (the wide map inside a sandglass block), 1 to 20.
+    are `conv4_3` and `fc7`, those of `mobilenet_v1` the numbers of its separable blocks, 1 to 13 (1 to 12 of its small
+    relatives for faces, `mobilenet_v1_slim` and `mobilenet_v1_rfb`), those of `mobilenet_v3_large_late_squeeze` and
+    `mobilenet_v3_small_late_squeeze` the numbers of their blocks, the final 1x1 convolution being the last, those of
+    `mobilenext` `INDEX` or `INDEX.expand` (the wide map inside a sandglass block), 1 to 20.
     """
 
     name: str
@@ -52,7 +54,9 @@ class BackboneSpec:
     norm_eps: float = 1e-5
     norm_momentum: float = 0.1
     width: float = 1.0
-    """Multiplier of the channels of `mobilenet_v1`."""
+    """Multiplier of the channels of `mobilenet_v1` and of torchvision's MobileNets."""
+    min_channels: int = 1
+    """As many has every layer of `mobilenet_v1` at least, however narrow it is (TensorFlow: 16)."""
     activation: Activation | None = None
     """Of `mobilenet_v1` in place of its ReLU6."""
     reduced_tail: bool = False
@@ -136,6 +140,8 @@ class HeadSpec:
     kind: Literal["conv", "separable", "shared"]
     kernel: int = 3
     """Of the predictors of kind `conv`, and of a plain last one."""
+    stride: int = 1
+    """Of the predictors of kind `conv`: only every such row and column of a map has priors (MLPerf's inference)."""
     batch_norm: bool = True
     """Of `separable` predictors, with ReLU6; without it the depthwise convolution has a bias and ReLU."""
     plain_last: bool = False

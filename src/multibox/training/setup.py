@@ -17,7 +17,7 @@ from multibox.data.check import check_dataset, refuse_fatal
 from multibox.data.dataset import Boxes, Dataset
 from multibox.data.open import open_dataset
 from multibox.data.samples import TrainSamples, collate
-from multibox.errors import DataError
+from multibox.errors import DataError, ModelError
 from multibox.images.prepare import letterbox_area
 from multibox.network.build import build_model
 from multibox.network.model import SSD
@@ -129,9 +129,14 @@ def _spec(options: TrainOptions) -> ModelSpec:
 
 
 def _start_from(network: SSD, weights: str) -> None:
-    """Takes over what fits, and says what did."""
+    """Takes over what fits, and says what did. Raises `ModelError` where nothing does."""
     report = transfer(network, find_weights(weights))
     names = network.spec.labels.names
+    if not report.loaded:
+        raise ModelError(
+            f"{weights}: none of its {len(report.unused)} tensors fits the model '{network.spec.name}'; "
+            "give weights of that architecture"
+        )
     log.info(
         "weights from %s: %d tensors taken over, %d as initialised, %d unused; %d of %d classes known",
         weights, len(report.loaded), len(report.reinitialised), len(report.unused), len(report.classes), len(names),

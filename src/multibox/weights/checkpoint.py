@@ -94,7 +94,7 @@ def described(path: Path, text: str, state: dict[str, Tensor]) -> Checkpoint:
     try:
         about = json.loads(text)
         version, spec = int(about["version"]), json.dumps(about["spec"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise ModelError(f"{path}: its multibox description is damaged; copy or train it again") from None
     if version > VERSION:
         raise ModelError(f"{path}: written by a newer multibox (format {version}); upgrade multibox to read it")

@@ -51,12 +51,12 @@ def fetch(url: str, sha256: str | None = None) -> Path:
         raise ModelError(f"{url}: only http and https addresses are downloaded")
     if sha256 is not None and not _CHECKSUM.fullmatch(sha256):
         raise ModelError(f"{url}: its checksum '{sha256}' is not 8 to 64 hexadecimal digits")
-    place = cached(url)
-    for known in (place, _hub_folder() / place.name) if sha256 else (place,):
+    place, given = cached(url), by_hand(url)
+    for known in (place, given, _hub_folder() / place.name) if sha256 else (place, given):
         if known.is_file() and _fits(_digest(known), sha256):
             return known
     if os.environ.get(OFFLINE, "0") not in ("", "0"):
-        raise ModelError(f"{url} is not in the cache and {OFFLINE} is set; unset it, or put the file at {place}")
+        raise ModelError(f"{url} is not in the cache and {OFFLINE} is set; unset it, or put the file at {given}")
     with _space_for(place):
         place.parent.mkdir(parents=True, exist_ok=True)
     draft = place.with_name(f".{place.name}.{secrets.token_hex(4)}.part")
@@ -73,9 +73,13 @@ def fetch(url: str, sha256: str | None = None) -> Path:
 
 
 def cached(url: str) -> Path:
-    """Where the file of this address lies once it is downloaded, or may be put by hand."""
-    name = Path(unquote(urlsplit(url).path)).name or "file"
-    return cache_folder() / "weights" / hashlib.sha256(url.encode()).hexdigest()[:16] / name
+    """Where the file of this address lies once it is downloaded, apart from those of other addresses."""
+    return cache_folder() / "weights" / hashlib.sha256(url.encode()).hexdigest()[:16] / by_hand(url).name
+
+
+def by_hand(url: str) -> Path:
+    """Where a person may put the file of this address: its name, in the cache itself."""
+    return cache_folder() / (Path(unquote(urlsplit(url).path)).name or "file")
 
 
 def cache_folder() -> Path:
@@ -136,7 +140,7 @@ def _download(url: str, draft: Path) -> str:
             break
         except _Broken as broken:
             if wait is None:
-                raise ModelError(f"{url}: {broken}; try again later, or put the file at {cached(url)}") from None
+                raise ModelError(f"{url}: {broken}; try again later, or put the file at {by_hand(url)}") from None
             log.warning("%s: %s; trying again", url, broken)
             time.sleep(wait)
     return digest.hexdigest()

@@ -81,8 +81,7 @@ def _read_tflite(path: Path) -> Imported:
     # here, as reading a FlatBuffer is of no use to the other kinds
     from multibox.weights.importers import tflite
 
-    sheet, state = tflite.read(path)
-    return Imported(sheet=sheet, state=state)
+    return tflite.read(path)
 
 
 FORMATS: tuple[Format, ...] = (

@@ -21,6 +21,8 @@ _NUMPY = {"_reconstruct": np.empty(0).__reduce__()[0], "scalar": np.float64(0)._
 _HARMLESS: list[Any] = [
     # the log of a training by mmdetection 3, beside its weights
     (_Inert, "mmengine.logging.history_buffer.HistoryBuffer"),
+    # the options of a training by torchvision's reference script
+    (_Inert, "argparse.Namespace"),
     *(
         (made, f"{module}.{name}")
         for name, made in _NUMPY.items()

@@ -51,7 +51,7 @@ def create_spec(
 
     `backbone` is a timm name, `timm/NAME`, `torchvision/NAME` or one of our own; none: the sheet's. It is tapped at the
     strides of the sheet's levels up to 32, extras or the pyramid go on from there (`scaling.with_levels`), and priors
-    keep their shares of the input's shorter side (`scaling.scaled_priors`). `input_size` is the side or (height,
+    keep their shares of the input (`scaling.scaled_priors`). `input_size` is the side or (height,
     width); none: the sheet's. `names` are your classes; none: the sheet's, if it has any.
 
     Raises `ModelError` for an unknown name, a backbone without such maps, and an input that does not go through it.

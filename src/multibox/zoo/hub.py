@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from multibox.errors import ModelError, UsageError, did_you_mean
-from multibox.network.build import build_model
 from multibox.network.model import SSD
 from multibox.spec import ModelSpec
 from multibox.weights.source import Loaded
 from multibox.zoo import is_weights_file, list_models, load_spec
+from multibox.zoo.create import create_model
 from multibox.zoo.models import assemble, find_weights, spec_of
 from multibox.zoo.transfer import transfer
 
@@ -48,14 +48,14 @@ def make_network(
     Raises `UsageError` where neither weights nor names are given, and `ModelError` for weights that cannot be had or
     belong to another architecture.
     """
-    if weights is not None:
+    if weights:
         where = _sheet_or_file(architecture, weights)
         return _trained(architecture, where, tuple(names or ()), pretrained_backbone)
     if not names:
         raise UsageError(
             f"{architecture} needs weights ({_choice(architecture)}, or a file), or names, those of your classes"
         )
-    return build_model(_own_sheet(architecture).with_names(tuple(names)), pretrained_backbone=pretrained_backbone)
+    return create_model(_own_sheet(architecture), names=names, pretrained_backbone=pretrained_backbone)
 
 
 def _trained(architecture: str, where: str | Path, names: tuple[str, ...], pretrained_backbone: bool) -> SSD:
@@ -66,15 +66,10 @@ def _trained(architecture: str, where: str | Path, names: tuple[str, ...], pretr
     if not names or names == spec.labels.names:
         return assemble(loaded, str(where))
     if spec.labels.names == tuple(f"class {number + 1}" for number in range(len(names))):
-        return assemble(_renamed(loaded, spec.with_names(names)), str(where))
-    model = build_model(spec.with_names(names), pretrained_backbone=pretrained_backbone)
+        return assemble(Loaded(spec=spec.with_names(names), state=loaded.state), str(where))
+    model = create_model(spec, names=names, pretrained_backbone=pretrained_backbone)
     transfer(model, loaded)
     return model
-
-
-def _renamed(loaded: Loaded, spec: ModelSpec) -> Loaded:
-    """The same tensors with names for their classes."""
-    return Loaded(spec=spec, state=loaded.state)
 
 
 def _sheet_or_file(architecture: str, weights: str | Path) -> str | Path:

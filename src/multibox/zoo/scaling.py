@@ -1,6 +1,6 @@
 """A sheet's levels and priors for maps of other sizes: another input, or another backbone. Torch-free.
 
-Sizes are (height, width) throughout; the cells of a map are counted along its shorter side.
+Sizes are (height, width) throughout. The side of an input that is not square means that of the square of equal area.
 """
 
 from __future__ import annotations
@@ -25,13 +25,18 @@ class Layout:
 
     @property
     def cells(self) -> tuple[int, ...]:
-        """Of every map."""
-        return tuple(min(size) for size in self.maps)
+        """How many every map has."""
+        return tuple(height * width for height, width in self.maps)
+
+    @property
+    def side(self) -> float:
+        """Of the input, in pixels."""
+        return math.sqrt(self.input[0] * self.input[1])
 
     @property
     def strides(self) -> tuple[int, ...]:
         """Of every map, to the nearest power of two."""
-        return tuple(2 ** round(math.log2(min(self.input) / cells)) for cells in self.cells)
+        return tuple(2 ** round(math.log2(self.side / math.sqrt(cells))) for cells in self.cells)
 
 
 def layout_of(spec: ModelSpec, taps: Sequence[Size]) -> Layout:
@@ -51,40 +56,47 @@ def layout_of(spec: ModelSpec, taps: Sequence[Size]) -> Layout:
 def with_levels(spec: ModelSpec, template: Layout, taps: Sequence[Size]) -> ModelSpec:
     """`spec`, which differs from the template in its input or backbone, with levels and priors for the maps `taps`.
 
-    Levels go on to the first map that is as coarse as the template's coarsest. Raises `ModelError` where a map would be
-    no coarser than the one before it.
+    Where all maps are the template's its levels are kept. Otherwise each level after the backbone halves the one before
+    it, and they end at the first whose priors are as large a share of the input as the template's last ones, or as
+    large as the input. Raises `ModelError` where a map would have no fewer cells than the one before it.
     """
+    share = _share_curve(spec.priors, template)
+    enough = 0.999 * min(1.0, share(1))
+
+    def levels_after(size: Size) -> int:
+        count = 0
+        while share(size[0] * size[1]) < enough:
+            size, count = _halved(size), count + 1
+        return count
+
     if spec.extras:
-        spec = replace(spec, extras=_extras(spec, spec.extras, template, taps))
-    elif spec.fpn:
-        spec = replace(spec, fpn=replace(spec.fpn, extra_levels=_halvings(taps[-1], template.cells[-1])))
+        spec = replace(spec, extras=_extras(spec, spec.extras, template, taps, levels_after))
+    elif spec.fpn and layout_of(spec, taps).maps != template.maps:
+        spec = replace(spec, fpn=replace(spec.fpn, extra_levels=levels_after(taps[-1])))
     layout = layout_of(spec, taps)
-    for cells, next_cells in pairwise(layout.cells):
-        if next_cells >= cells:
-            height, width = layout.input
-            raise ModelError(
-                f"an input of {width}x{height} is too small for this model: "
-                f"maps of {cells} and then {next_cells} cells along the shorter side; take a larger input"
-            )
+    if any(coarser >= finer for finer, coarser in pairwise(layout.cells)):
+        height, width = layout.input
+        maps = ", ".join(f"{columns}x{rows}" for rows, columns in layout.maps)
+        raise ModelError(f"an input of {width}x{height} is too small for this model, whose maps would be {maps}")
     return replace(spec, priors=scaled_priors(spec.priors, template, layout))
 
 
 def scaled_priors(priors: PriorsSpec, template: Layout, layout: Layout) -> PriorsSpec:
     """The template's priors for the maps of another layout.
 
-    A map with as many cells as one of the template's has priors of the same share of the input's shorter side; between
-    two such maps shares are interpolated, and a map finer than the template's finest goes on as the two finest do, both
-    on logarithmic scales. Ratios and numbers of shapes go by the level's relative place. Centres lie evenly, each in
-    the middle of its cell. Where nothing differs the priors are the template's to the last digit.
+    A map with as many cells as one of the template's has priors of the same share of the input's side; between two such
+    maps shares are interpolated, and a map finer than the template's finest goes on as the two finest do, both on
+    logarithmic scales. So squares stay squares of pixels, whatever the input's form. Ratios and numbers of shapes go by
+    the level's relative place; centres lie in the middle of their cells. Where nothing differs nothing changes.
     """
     if layout == template:
         return priors
     given, last = priors.levels, len(layout.maps) - 1
-    share = _curve(template.cells, [_size_of(level) / min(template.input) for level in given])
+    share = _share_curve(priors, template)
     levels = []
     for index, cells in enumerate(layout.cells):
         model = given[round(index * (len(given) - 1) / max(1, last))]
-        levels.append(_resized(model, share(cells) * min(layout.input) / _size_of(model)))
+        levels.append(_resized(model, share(cells) * layout.side / _size_of(model)))
     if _chained(given):
         sizes = [level.min_size for level in levels[1:]]
         levels = [*(replace(level, max_size=size) for level, size in zip(levels, sizes, strict=False)), levels[-1]]
@@ -97,9 +109,13 @@ def _chained(levels: Sequence[PriorLevel]) -> bool:
     return bool(pairs) and all(finer.max_size == coarser.min_size is not None for finer, coarser in pairs)
 
 
-def _curve(cells: Sequence[int], shares: Sequence[float]) -> Callable[[int], float]:
-    """Cells of a map -> share, straight between the given points on logarithmic scales, no larger than the last."""
-    points = [(math.log(n), math.log(share)) for n, share in dict(zip(cells, shares, strict=True)).items()]
+def _share_curve(priors: PriorsSpec, layout: Layout) -> Callable[[int], float]:
+    """Cells of a map -> what share of the input's side its priors are, as the levels of a layout have it.
+
+    Straight between them on logarithmic scales, and beyond the finest; no larger than the coarsest.
+    """
+    sizes = {cells: _size_of(level) for cells, level in zip(layout.cells, priors.levels, strict=True)}
+    points = [(math.log(cells), math.log(size / layout.side)) for cells, size in sizes.items()]
 
     def at(n: int) -> float:
         x = math.log(n)
@@ -132,7 +148,9 @@ def _resized(level: PriorLevel, factor: float) -> PriorLevel:
     )
 
 
-def _extras(spec: ModelSpec, extras: ExtrasSpec, template: Layout, taps: Sequence[Size]) -> ExtrasSpec | None:
+def _extras(
+    spec: ModelSpec, extras: ExtrasSpec, template: Layout, taps: Sequence[Size], levels_after: Callable[[Size], int]
+) -> ExtrasSpec | None:
     """The template's blocks where they lead to its maps; otherwise blocks that halve, as many as are needed."""
     before = layout_of(replace(spec, extras=None), taps).maps
     wanted = len(template.maps) - len(before) + extras.consumes_last
@@ -144,19 +162,11 @@ def _extras(spec: ModelSpec, extras: ExtrasSpec, template: Layout, taps: Sequenc
     kept = replace(extras, blocks=tuple(block(index) for index in range(wanted)))
     if layout_of(replace(spec, extras=kept), taps).maps == template.maps:
         return kept if wanted else None
-    count = _halvings(before[-1], template.cells[-1])
+    count = levels_after(before[-1])
     if extras.consumes_last or extras.first:  # which extras without blocks cannot do
         count = max(1, count)
     halving = (replace(block(index), stride=2, padding=1, kernel=3) for index in range(count))
     return replace(extras, blocks=tuple(halving)) if count else None
-
-
-def _halvings(size: Size, end: int) -> int:
-    """How often a map is halved until it has at most `end` cells."""
-    count = 0
-    while min(size) > end:
-        size, count = _halved(size), count + 1
-    return count
 
 
 def _halved(size: Size) -> Size:

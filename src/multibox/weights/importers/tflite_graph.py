@@ -23,8 +23,13 @@ _CODES = {
     4: "depthwise",
     6: "dequantize",
     14: "logistic",
+    18: "mul",
     22: "reshape",
+    25: "softmax",
     32: "custom",
+    43: "squeeze",
+    45: "strided_slice",
+    69: "tile",
     83: "pack",
     97: "resize_nearest",
     114: "quantize",
@@ -33,6 +38,8 @@ _PADDINGS = {0: "same", 1: "valid"}
 _ACTIVATIONS = {0: "none", 1: "relu", 3: "relu6"}
 _OPTIONS = {"conv": (3, 4), "depthwise": (4, 5)}
 """Field numbers of the fused activation and of the first dilation in the options of each kind of convolution."""
+_FUSED = {"add": 0, "mul": 0, "concatenation": 1}
+"""Field numbers of the fused activation of others, which must have none."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +51,8 @@ class Value:
     constant: NDArray[np.generic] | None
     range: tuple[float, float] | None
     """The lowest and highest number that the tensor's quantisation can express; none where it is not quantised."""
+    scale: float | None = None
+    """The step between such numbers where one holds for the whole tensor."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +137,8 @@ def _value(tensor: Table, buffers: list[Table]) -> Value:
         if scale.size > 1:
             axis[quantisation.integer(6, "i")] = scale.size
         stored = ((stored.astype(np.float64) - zero.reshape(axis)) * scale.reshape(axis)).astype(np.float32)
-    return Value(name, shape, stored, _range(dtype, float(scale[0]), float(zero[0])))
+    limits = _range(dtype, float(scale[0]), float(zero[0]))
+    return Value(name, shape, stored, limits, float(scale[0]) if limits is not None and scale.size == 1 else None)
 
 
 def _range(dtype: np.dtype[np.generic], scale: float, zero: float) -> tuple[float, float] | None:
@@ -151,6 +161,8 @@ def _operator(operator: Table, codes: list[str]) -> Operator:
         strides = (options.integer(2, "i"), options.integer(1, "i"))
         padding, activation = _PADDINGS[options.integer(0, "b")], _ACTIVATIONS[options.integer(fused, "b")]
         return Operator(kind, inputs, outputs, padding, strides, activation)
+    if kind in _FUSED and options is not None and options.integer(_FUSED[kind], "b"):
+        raise ModelError(f"an operator '{kind}' has an activation, which is not read")
     custom = operator.array(5, "u1").tobytes()
     flex = read_flex(custom) if custom else None
     return Operator(kind, inputs, outputs, options=flex if isinstance(flex, dict) else {})
