@@ -1,8 +1,10 @@
-"""Writes our models as NVIDIA's SSD300 and MLPerf's save theirs: their keys, and their order of the head's channels."""
+"""NVIDIA's SSD300 and MLPerf's: our models under their keys and in their order, and NVIDIA's network on torchvision."""
 
 from __future__ import annotations
 
-from torch import Tensor
+import torch
+import torchvision
+from torch import Tensor, nn
 
 from multibox.network.model import SSD
 
@@ -44,3 +46,41 @@ def _their_key(key: str, codebase: str) -> str:
         layer = parts[3] if codebase == "mlperf" else _LAYERS[".".join(parts[3:5])]
         return f"additional_blocks.{parts[2]}.{layer}.{parts[-1]}"
     return f"{'conf' if parts[1] == 'classes' else 'loc'}.{parts[2]}.{parts[3]}"
+
+
+class PlainSSD300(nn.Module):
+    """NVIDIA's network by its description, on torchvision's ResNets: its keys, its answers (offsets, logits)."""
+
+    def __init__(self, depth: int, columns: int) -> None:
+        super().__init__()
+        trunk = torchvision.models.get_model(f"resnet{depth}", weights=None)
+        self.feature_extractor = nn.Module()
+        self.feature_extractor.feature_extractor = nn.Sequential(*list(trunk.children())[:7])
+        for layer in self.feature_extractor.feature_extractor[6][0].modules():
+            if isinstance(layer, nn.Conv2d):
+                layer.stride = (1, 1)
+        widths = [1024 if depth >= 50 else 256, 512, 512, 256, 256, 128 if depth == 18 else 256]
+        self.additional_blocks = nn.ModuleList(
+            nn.Sequential(
+                *(nn.Conv2d(given, middle, 1, bias=False), nn.BatchNorm2d(middle), nn.ReLU()),
+                *(nn.Conv2d(middle, out, 3, *strides, bias=False), nn.BatchNorm2d(out), nn.ReLU()),
+            )
+            for given, out, middle, strides in zip(
+                widths, widths[1:], (256, 256, 128, 128, 128), [(2, 1)] * 3 + [(1, 0)] * 2, strict=False
+            )
+        )
+        self.columns = columns
+        for name, numbers in (("loc", 4), ("conf", columns)):
+            pairs = zip(widths, _SHAPES, strict=True)
+            setattr(self, name, nn.ModuleList(nn.Conv2d(c, n * numbers, 3, padding=1) for c, n in pairs))
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """[n, 4, 8732] and [n, columns, 8732]."""
+        maps = [self.feature_extractor.feature_extractor(images)]
+        for block in self.additional_blocks:
+            maps.append(block(maps[-1]))
+        offsets = [layer(m).flatten(1).unflatten(1, (4, -1)) for layer, m in zip(self.loc, maps, strict=True)]
+        logits = [
+            layer(m).flatten(1).unflatten(1, (self.columns, -1)) for layer, m in zip(self.conf, maps, strict=True)
+        ]
+        return torch.cat(offsets, 2), torch.cat(logits, 2)

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from multibox.data.dataset import Dataset, Record
 from multibox.data.open import open_dataset
@@ -12,7 +13,8 @@ from multibox.errors import DataError, ModelError
 from multibox.network.build import build_model
 from multibox.network.recalibrate import is_folded
 from multibox.training.setup import coverage, prepare_training
-from multibox.zoo import load_spec
+from multibox.weights import checkpoint
+from multibox.zoo import load_spec, models
 
 
 def one_box(dataset: Dataset, side: float) -> Dataset:
@@ -67,3 +69,46 @@ def test_folded_norms_of_a_tflite_file_get_the_statistics_of_the_data(rectangles
         setup = prepare_training(replace(options, model="ssd320_mobilenet_v2_fpnlite", weights=str(file)))
     assert "their statistics were measured on 16 photos" in caplog.text
     assert not is_folded(setup.network)
+
+
+def weights_of(sheet, tmp_path, names=("blue", "red", "green"), **changes):
+    """A checkpoint of ours with random numbers."""
+    spec = load_spec(str(sheet)).with_names(names)
+    spec = replace(spec, input=replace(spec.input, **changes))
+    path = tmp_path / "start.safetensors"
+    checkpoint.save(path, build_model(spec).state_dict(), spec)
+    return str(path)
+
+
+def test_what_is_taken_over_is_said_part_by_part(options, small_sheet, tmp_path, caplog):
+    start = weights_of(small_sheet, tmp_path)
+    with caplog.at_level(logging.INFO, logger="multibox"):
+        prepare_training(replace(options, weights=start))
+    assert "0 as initialised, 0 unused; 2 of 2 classes known" in caplog.text
+    assert "taken over: backbone 308 of 308, extras 72 of 72, head.boxes 48 of 48, head.classes 48 of 48" in caplog.text
+    assert "class rows taken over: " in caplog.text and "class rows as initialised" not in caplog.text
+    assert "pixels of other scale" not in caplog.text
+
+
+@pytest.mark.parametrize("changes", [{"color": "bgr"}, {"mean": (0.0, 0.0, 0.0)}, {"std": (1.0, 1.0, 1.0)}])
+def test_weights_that_learnt_on_other_pixels_are_named(changes, options, small_sheet, tmp_path, caplog):
+    start = weights_of(small_sheet, tmp_path, names=("cat",), **changes)
+    prepare_training(replace(options, weights=start))
+    assert "start.safetensors learnt on pixels of other scale or colour order" in caplog.text
+
+
+def test_weights_of_which_nothing_fits_stop_the_run(options, tmp_path):
+    start = tmp_path / "start.safetensors"
+    checkpoint.save(start, {"elsewhere.weight": torch.zeros(3)}, load_spec("ssd300_vgg16").with_names(("cat",)))
+    with pytest.raises(ModelError, match=r"start\.safetensors: none of its 1 tensors fits the model"):
+        prepare_training(replace(options, weights=str(start)))
+
+
+def test_published_weights_are_a_start_by_their_sheets_name(options, small_sheet, tmp_path, monkeypatch, caplog):
+    start = weights_of(small_sheet, tmp_path)
+    name = "ssdlite320_mobilenet_v3_large.torchvision_coco"
+    monkeypatch.setattr(models, "fetch", lambda url, sha256: start)
+    monkeypatch.setattr(models, "as_sheet", lambda loaded, spec: loaded)
+    with caplog.at_level(logging.INFO, logger="multibox"):
+        prepare_training(replace(options, weights=name))
+    assert f"weights from {name}: 476 tensors taken over" in caplog.text

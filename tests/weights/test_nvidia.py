@@ -16,11 +16,13 @@ from torch import Tensor
 from multibox.errors import ModelError
 from multibox.network.build import build_model
 from multibox.network.model import SSD
+from multibox.prediction.nvidia_hub import NvidiaSSD
 from multibox.weights.importers import Foreign, mlperf, nvidia
+from multibox.weights.source import Loaded
 from multibox.zoo import load_spec
 from multibox.zoo.convert import convert
-from multibox.zoo.models import load_model
-from nvidia_files import their_state
+from multibox.zoo.models import assemble, load_model
+from nvidia_files import PlainSSD300, their_state
 
 NAMES = ("cat", "dog", "cow")
 NVIDIA = "ssd300_resnet18.nvidia_coco"
@@ -68,6 +70,22 @@ def test_the_blocks_of_the_trunk_tell_which_resnet_it_is(depth: int) -> None:
     found = nvidia.read(Foreign(state=state))
     assert found is not None and found.sheet == f"ssd300_resnet{depth}.nvidia_coco"
     assert load_spec(found.sheet).backbone.name.startswith(f"timm/resnet{depth}.")
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("depth", [18, 34, 50, *(pytest.param(depth, marks=pytest.mark.slow) for depth in (101, 152))])
+def test_every_trunk_computes_what_the_network_on_torchvisions_does(depth: int) -> None:
+    torch.manual_seed(depth)
+    plain = PlainSSD300(depth, columns=4).eval()
+    for layer in plain.modules():
+        if isinstance(layer, torch.nn.BatchNorm2d):
+            torch.nn.init.uniform_(layer.weight, 0.2, 0.4)  # so that deep trunks stay within bounds
+    found = nvidia.read(Foreign(state=plain.state_dict()))
+    assert found is not None
+    model = NvidiaSSD(assemble(Loaded(sheet=found.sheet, state=found.state), "it"))
+    images = torch.randn(1, 3, 300, 300)
+    for ours, wanted in zip(model(images), plain(images), strict=True):
+        assert (ours - wanted).abs().max() <= 1e-4 * wanted.std()
 
 
 def test_a_trunk_of_another_kind_is_one_sentence(tmp_path: Path) -> None:

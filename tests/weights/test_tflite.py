@@ -15,7 +15,6 @@ import torch
 
 from multibox.errors import ModelError
 from multibox.network.model import SSD
-from multibox.sheet import changed
 from multibox.weights.importers import tflite
 from multibox.weights.importers.contract import Imported
 from multibox.weights.importers.flatbuffer import read_flex
@@ -23,7 +22,7 @@ from multibox.weights.importers.tflite_graph import Graph, Operator, Value, read
 from multibox.weights.source import Loaded
 from multibox.zoo import load_spec
 from multibox.zoo.models import assemble
-from tflite_graphs import Pyramid, Ssd, make_pyramid, make_ssd, run, shuffled, ssd_priors
+from tflite_graphs import Pyramid, Ssd, make_pyramid, make_ssd, run, shuffled
 
 _FILES = {
     "tf1_ssd_mobilenet_v1_075_quant_coco.tflite": "ssd300_mobilenet_v1_075.tf1_coco",
@@ -265,11 +264,11 @@ def test_what_does_not_belong_to_a_known_detector_is_one_sentence(small: Graph, 
             tflite.convert(graph)
 
 
-def test_a_shared_kernel_that_differs_on_one_level_is_not_taken_for_shared(small_pyramid: Graph) -> None:
+def test_a_shared_predictor_has_one_bias(small_pyramid: Graph) -> None:
     last = [i for i, o in enumerate(small_pyramid.operators) if o.kind == "conv"][-1]
     number = small_pyramid.operators[last].inputs[2]
     other = replace(small_pyramid.values[number], constant=small_pyramid.values[number].constant + 1)
-    with pytest.raises(ModelError, match="bias"):
+    with pytest.raises(ModelError, match=r"'head\.class_predictor\.1' is shared, but differs between levels"):
         tflite.convert(with_value(small_pyramid, number, other))
 
 

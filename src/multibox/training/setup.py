@@ -23,13 +23,13 @@ from multibox.network.build import build_model
 from multibox.network.model import SSD
 from multibox.network.normalize import Normalize
 from multibox.network.recalibrate import is_folded, recalibrate
-from multibox.spec import ModelSpec
+from multibox.spec import InputSpec, ModelSpec
 from multibox.training.distillation import Teacher
 from multibox.training.options import TrainOptions, resolve
 from multibox.weights.source import load_weights
 from multibox.zoo.create import create_spec
 from multibox.zoo.models import find_weights, load_model, spec_of
-from multibox.zoo.transfer import transfer
+from multibox.zoo.transfer import Report, transfer
 
 log = logging.getLogger(__name__)
 
@@ -124,24 +124,35 @@ def _spec(options: TrainOptions) -> ModelSpec:
         return create_spec(spec_of(find_weights(options.model)), input_size=options.input_size)
     spec = create_spec(options.model, options.backbone, input_size=options.input_size)
     if spec.weights and not options.start:
-        log.info("from scratch; '--weights %s' would start from the published weights of this sheet", options.model)
+        log.info("weights of this sheet are published: --weights %s would start from them", options.model)
     return spec
 
 
 def _start_from(network: SSD, weights: str) -> None:
     """Takes over what fits, and says what did. Raises `ModelError` where nothing does."""
-    report = transfer(network, find_weights(weights))
-    names = network.spec.labels.names
+    loaded = find_weights(weights)
+    report = transfer(network, loaded)
     if not report.loaded:
         raise ModelError(
             f"{weights}: none of its {len(report.unused)} tensors fits the model '{network.spec.name}'; "
             "give weights of that architecture"
         )
+    _say_transfer(report, weights, network.spec.labels.names)
+    source = spec_of(loaded)
+    if _sees_otherwise(source.input, network.spec.input):
+        log.warning(
+            "%s learnt on pixels of other scale or colour order than '%s' gives ([input] color, mean, std); it starts "
+            "better from a sheet with those of '%s'", weights, network.spec.name, source.name,
+        )  # fmt: skip
+
+
+def _say_transfer(report: Report, weights: str, names: tuple[str, ...]) -> None:
+    """What was taken over, part by part; what is as initialised; what was of no use."""
     log.info(
         "weights from %s: %d tensors taken over, %d as initialised, %d unused; %d of %d classes known",
         weights, len(report.loaded), len(report.reinitialised), len(report.unused), len(report.classes), len(names),
     )  # fmt: skip
-    log.info("taken over: %s", ", ".join(f"{part} {n} of {all_}" for part, (n, all_) in report.parts().items()))
+    log.info("taken over: %s", ", ".join(f"{part} {n} of {count}" for part, (n, count) in report.parts().items()))
     for words, things in (
         ("as initialised", report.reinitialised),
         ("unused", report.unused),
@@ -155,6 +166,14 @@ def _start_from(network: SSD, weights: str) -> None:
             "%s: known to these weights too, but the class rows do not fit (another kind of score, or other priors per "
             "cell)", _shorten(report.misfits),
         )  # fmt: skip
+
+
+def _sees_otherwise(source: InputSpec, target: InputSpec) -> bool:
+    """Whether a grey-level value of 0, or of 255, becomes a number that differs by more than a tenth of their range."""
+    ends = [[((x - m) / s) for x in (0, 255) for m, s in zip(i.mean, i.std, strict=True)] for i in (source, target)]
+    spans = [max(values) - min(values) for values in ends]
+    far = max(abs(one - other) for one, other in zip(*ends, strict=True)) > 0.1 * max(spans)
+    return source.color != target.color or far
 
 
 def _unfold_norms(network: SSD, train: Dataset) -> None:

@@ -47,12 +47,12 @@ def create_spec(
     names: Sequence[str] | None = None,
     input_size: int | tuple[int, int] | None = None,
 ) -> ModelSpec:
-    """The spec of `architecture` (a sheet's name, alias or path) on another backbone, for another input.
+    """The spec of `architecture` (a sheet's name, alias or path, or a spec) on another backbone, for another input.
 
     `backbone` is a timm name, `timm/NAME`, `torchvision/NAME` or one of our own; none: the sheet's. It is tapped at the
     strides of the sheet's levels up to 32, extras or the pyramid go on from there (`scaling.with_levels`), and priors
-    keep their shares of the input (`scaling.scaled_priors`). `input_size` is the side or (height,
-    width); none: the sheet's. `names` are your classes; none: the sheet's, if it has any.
+    keep their shares of the input (`scaling.scaled_priors`). `input_size` is the side or (height, width); none: the
+    sheet's. `names` are your classes; none: the sheet's, if it has any.
 
     Raises `ModelError` for an unknown name, a backbone without such maps, and an input that does not go through it.
     """

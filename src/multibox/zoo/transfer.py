@@ -35,7 +35,7 @@ class Report:
         and how many it has."""
         taken = Counter(_part(key) for key in self.loaded)
         every = taken + Counter(_part(key) for key in self.reinitialised)
-        return {part: (taken[part], count) for part, count in every.items()}
+        return {part: (taken[part], every[part]) for part in sorted(every)}
 
 
 def transfer(model: SSD, loaded: Loaded) -> Report:
@@ -48,7 +48,7 @@ def transfer(model: SSD, loaded: Loaded) -> Report:
     predictors = _class_keys(model)
     columns = _shared_columns(source, model.spec)
     shared = tuple(name for name in model.spec.labels.names if name in source.labels.names)
-    done: list[str] = []
+    done: set[str] = set()
     with torch.no_grad():
         for key, value in loaded.state.items():
             if key not in own:
@@ -60,10 +60,10 @@ def transfer(model: SSD, loaded: Loaded) -> Report:
                 if fits:
                     own[key].copy_(value)
             if fits:
-                done.append(key)
+                done.add(key)
     known = bool(predictors.intersection(done))
     return Report(
-        loaded=tuple(done),
+        loaded=tuple(key for key in own if key in done),
         reinitialised=tuple(key for key in own if key not in done),
         unused=tuple(key for key in loaded.state if key not in done),
         classes=shared if known else (),

@@ -49,6 +49,8 @@ def read(path: Path) -> Imported:
         return convert(graph)
     except ModelError as error:
         raise ModelError(f"{path}: {error}") from None
+    except (ArithmeticError, IndexError, RuntimeError, ValueError):  # numbers and shapes that belong to no tensor
+        raise ModelError(f"{path}: damaged, or no detector of a kind known here") from None
 
 
 def convert(graph: Graph) -> Imported:
@@ -66,7 +68,7 @@ def convert(graph: Graph) -> Imported:
     changes = {
         **found.changes,
         **_input_changes(graph),
-        **_prior_changes(trace, boxes, shared),
+        **_prior_changes(trace, boxes, found.sheet),
         **_setting_changes(graph, activation, columns),
     }
     return Imported(sheet=found.sheet, state=_state(trace, found.places), changes=changes)
@@ -108,13 +110,13 @@ def _input_changes(graph: Graph) -> dict[str, Any]:
     }
 
 
-def _prior_changes(trace: Trace, boxes: list[int], pyramid: bool) -> dict[str, Any]:
+def _prior_changes(trace: Trace, boxes: list[int], sheet: str) -> dict[str, Any]:
     """What the file says of its priors."""
     graph = trace.graph
     grids = [(height, width, channels // 4) for _, height, width, channels in map(trace.shape, boxes)]
     _, height, width, _ = graph.values[graph.inputs[0]].shape
     quantum = graph.values[graph.operators[-1].inputs[2]].scale
-    return prior_changes(read_priors(graph), grids, (height, width), quantum, pyramid=pyramid)
+    return prior_changes(read_priors(graph), grids, (height, width), quantum, sheet)
 
 
 def _setting_changes(graph: Graph, activation: str, columns: int) -> dict[str, Any]:
@@ -168,11 +170,10 @@ def _place(state: dict[str, Tensor], slot: Slot, weight: Tensor, bias: Tensor) -
     if slot.norm is not None:
         state |= _identity_norm(slot.norm, factor, bias)
         return
-    if not torch.allclose(factor, torch.ones(()), atol=TOLERANCE):
+    same = not slot.biased or torch.equal(state.setdefault(f"{slot.conv}.bias", bias), bias)
+    if not (same and torch.allclose(factor, torch.ones(()), atol=TOLERANCE)):
         raise ModelError(f"the convolution for '{slot.conv}' is shared, but differs between levels")
-    if slot.biased:
-        state[f"{slot.conv}.bias"] = bias
-    elif bias.any():
+    if not slot.biased and bias.any():
         raise ModelError(f"the convolution for '{slot.conv}' has a bias, for which the network has no place")
 
 

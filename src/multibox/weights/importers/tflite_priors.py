@@ -7,6 +7,7 @@ Source: object_detection, `anchor_generators/multiple_grid_anchor_generator.py` 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -36,24 +37,29 @@ def prior_changes(
     grids: Sequence[Grid],
     size: tuple[int, int],
     quantum: float | None,
-    *,
-    pyramid: bool,
+    sheet: str,
 ) -> dict[str, Any]:
     """What a sheet's priors must be changed to; `priors` are cx, cy, w, h in fractions, `size` is height and width.
 
-    Nothing but the quantum where they are the usual ones for such an input. Raises `ModelError` where they are no
-    grids of these sizes.
+    Nothing but the quantum where they are the usual ones, those of the sheet, for an input of its size. Raises
+    `ModelError` where they are no grids of these sizes.
     """
     ends = np.cumsum([math.prod(grid) for grid in grids])
     if ends[-1] != len(priors):
         raise ModelError(f"it has {len(priors)} priors, its predictors are for {ends[-1]}")
     levels = [part.reshape(*grid, 4) for part, grid in zip(np.split(priors, ends[:-1]), grids, strict=True)]
     error = _FLOAT_ERROR + _HALF * (quantum or 0.0)
-    usual = _of_pyramid(grids, size) if pyramid else _of_ssd(grids)
+    usual = _of_pyramid(grids, size) if "fpn" in sheet else _of_ssd(grids)
     changes: dict[str, Any] = {"priors.quantum": quantum}
-    if not all(_is_near(*pair, error) for pair in zip(levels, usual, strict=True)):
+    same_size = size == (_side(sheet),) * 2
+    if not (same_size and all(_is_near(*pair, error) for pair in zip(levels, usual, strict=True))):
         changes["priors.levels"] = [_as_level(level, size, error) for level in levels]
     return changes
+
+
+def _side(sheet: str) -> int:
+    """The input of a sheet, which its name states: `ssd300_...`."""
+    return int(re.sub(r"\D*(\d+).*", r"\1", sheet))
 
 
 def _of_ssd(grids: Sequence[Grid]) -> list[Float[np.ndarray, "h w a 4"]]:

@@ -31,10 +31,12 @@ class Trace:
 
         Raises `ModelError` where an operator stands between that we do not know.
         """
+        last = len(self.graph.operators)
         while value not in self.graph.inputs:
             number = self._makers.get(value)
-            if number is None:
-                raise ModelError(f"nothing computes tensor '{self.graph.values[value].name}'")
+            if number is None or number >= last:
+                raise ModelError(f"nothing before it computes tensor '{self.graph.values[value].name}'")
+            last = number
             kind = self.operator(number).kind
             if kind in _COMPUTERS:
                 return number
@@ -46,7 +48,10 @@ class Trace:
 
     def feeder(self, number: int) -> int | None:
         """What computed the first input of operator `number`."""
-        return self.maker(self.operator(number).inputs[0])
+        found = self.maker(self.operator(number).inputs[0])
+        if found is not None and found >= number:
+            raise ModelError("its operators do not stand in the order in which they feed each other")
+        return found
 
     def trunk(self, number: int) -> tuple[list[int], int]:
         """The convolutions up to and with operator `number` in the order of the file, and how many sums are among
