@@ -104,9 +104,12 @@ class MindCV:
         return F.conv2d(F.pad(x, pads), weight, self.draw(f"{key}.bias", out) if bias else None, stride, groups=groups)
 
     def norm(self, key: str, x: Tensor, eps: float) -> Tensor:
-        """Batch norm as it is while not training."""
-        names = ("moving_mean", "moving_variance", "gamma", "beta")
-        mean, variance, gamma, beta = (self.draw(f"{key}.{name}", x.shape[1]) for name in names)
+        """Batch norm as it is while not training; its statistics are those of the first map that it meets."""
+        if f"{key}.moving_mean" not in self.state:
+            self.state[f"{key}.moving_mean"] = x.mean((0, 2, 3))
+            self.state[f"{key}.moving_variance"] = x.var((0, 2, 3), correction=0) + 0.1
+        mean, variance = self.state[f"{key}.moving_mean"], self.state[f"{key}.moving_variance"]
+        gamma, beta = (self.draw(f"{key}.{name}", x.shape[1]) for name in ("gamma", "beta"))
         return F.batch_norm(x, mean, variance, gamma, beta, False, 0.0, eps)
 
     def weight(self, key: str, out: int, inputs: int, kernel: int) -> Tensor:
@@ -117,7 +120,7 @@ class MindCV:
         """The parameter of that name, made at its first use."""
         if key not in self.state:
             value = torch.randn(shape, generator=self.random)
-            if key.endswith(("variance", "gamma")):
+            if key.endswith("gamma"):
                 value = 0.5 + value.abs()
             elif key.endswith("weight"):
                 value = value * (2 / value[0].numel()) ** 0.5

@@ -4,14 +4,23 @@ thresholds alone.
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
+import torch
 
+from multibox.exporting.check import sample_images
+from multibox.images.prepare import prepare
+from multibox.network.build import build_model
+from multibox.network.model import SSD
+from multibox.network.normalize import Normalize
 from multibox.spec import ModelSpec
 from multibox.zoo import list_models, load_spec
 
 HEAVY = 4_000_000_000
-"""Multiply-accumulate operations for one image, from which on a network is a matter of the slow tests; where a sheet does not state
-them, only depthwise separable heads count as light."""
+"""Multiply-accumulate operations for one image, from which on a network is a matter of the slow tests.
+
+Where a sheet does not state them, only networks with depthwise separable heads count as light.
+"""
 
 
 def named(name: str) -> ModelSpec:
@@ -35,3 +44,27 @@ def networks() -> list[object]:
         pytest.param(name, marks=[pytest.mark.slow] if costs[network] >= HEAVY else [])
         for network, name in chosen.items()
     ]
+
+
+def pixels(spec: ModelSpec) -> np.ndarray:
+    """Photos at the size of the network, uint8 [n, h, w, 3]."""
+    return np.stack([prepare(image, spec.input).pixels for image in sample_images()])
+
+
+@torch.no_grad()
+def lively(spec: ModelSpec) -> SSD:
+    """A network with random weights whose norms fit photos and whose scores and boxes are spread, some of them sure."""
+    torch.manual_seed(0)
+    model = build_model(spec)
+    images = Normalize(spec.input)(torch.from_numpy(pixels(spec)[:2]))
+    for part in model.modules():
+        if isinstance(part, torch.nn.BatchNorm2d):
+            part.reset_running_stats()
+            part.momentum = None  # the plain average
+    model.train()(images)
+    predictions = model.eval()(images)
+    for name, weight in model.head.named_parameters():
+        if weight.ndim == 4 and weight.shape[1] > 1 and ("classes" in name or "boxes" in name or "predictor" in name):
+            classes = "class" in name
+            weight.mul_((1.5 if classes else 0.5) / predictions[0 if classes else 1].std().clamp(min=1e-6))
+    return model

@@ -85,13 +85,14 @@ print(json.dumps({"home": multibox.__file__, "rows": rows, "best": best, "module
 def _published_file(folder: Path) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Writes a file as the published one; gives an input, its (offsets, logits), and of which priors they are.
 
-    The numbers are those of NVIDIA's own network where its fixture is at hand, else of our network by itself.
+    The numbers are those of NVIDIA's own network where a fixture is at hand, else of our network by itself.
     """
-    if (PARITY / "nvidia__ssd300_r50.npz").is_file():
+    known = [name for name in ("nvidia__ssd300_r50", "nvidia__ssd300_r18") if (PARITY / f"{name}.npz").is_file()]
+    if known:
         sys.path.insert(0, str(ROOT / "tests" / "parity"))
         import fixtures
 
-        fixture = fixtures.load("nvidia__ssd300_r50", PARITY)
+        fixture = fixtures.load(known[0], PARITY)
         fixtures.write_checkpoint(fixture, folder / FILE, prefix="module.1.")
         arrays = [torch.from_numpy(fixture.arrays[f"net_{kind}"]) for kind in ("index", "deltas", "logits")]
         torch.save(fixtures.network_input(fixture), folder / "input.pt")

@@ -10,44 +10,23 @@ import pytest
 import torch
 
 from multibox.errors import ExportError
-from multibox.exporting.check import sample_images
 from multibox.exporting.onnx import export_onnx
 from multibox.exporting.parity import compare
 from multibox.exporting.storage import round_weights
-from multibox.images.prepare import prepare
-from multibox.network.build import build_model
 from multibox.network.model import SSD
 from multibox.prediction.engines import open_engine
 from multibox.prediction.engines.onnx_file import read_onnx
 from multibox.prediction.engines.torch_engine import TorchEngine
 from multibox.zoo import load_spec
+from sheets import lively, pixels
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
 def model() -> SSD:
-    """Random weights, heads scaled so that scores are spread and some detections are sure."""
-    torch.manual_seed(0)
-    spec = load_spec("ssdlite320_mobilenet_v3_large").with_names(("cat", "dog", "cup"))
-    model = build_model(spec)
-    images = torch.from_numpy(pixels(model)).permute(0, 3, 1, 2) / 127.5 - 1
-    for part in model.modules():
-        if isinstance(part, torch.nn.BatchNorm2d):
-            part.reset_running_stats()
-            part.momentum = None  # the plain average
-    with torch.no_grad():
-        model(images)
-        model.eval()
-        spread = model(images).logits.std()
-        for name, weight in model.head.named_parameters():
-            if weight.ndim == 4 and weight.shape[1] > 1:
-                weight.mul_(1.5 / spread if "classes" in name else 0.5 / spread)
-    return model
-
-
-def pixels(model: SSD) -> np.ndarray:
-    return np.stack([prepare(image, model.spec.input).pixels for image in sample_images()])
+    """SSDLite for three classes."""
+    return lively(load_spec("ssdlite320_mobilenet_v3_large").with_names(("cat", "dog", "cup")))
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +41,7 @@ def exported(model: SSD, tmp_path_factory) -> Path:
 def test_all_three_engines_agree(model, exported):
     truth = TorchEngine(model)
     for name in ("openvino", "onnxruntime"):
-        parity = compare(truth, open_engine(exported, name, threads=1), pixels(model))
+        parity = compare(truth, open_engine(exported, name, threads=1), pixels(model.spec))
         assert parity.agrees, parity
         assert parity.detections > 100
 
@@ -84,7 +63,7 @@ def test_smaller_files_compute_what_torch_does_with_the_same_rounding(storage, s
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     rounded = TorchEngine(round_weights(model, storage))
     for name in ("openvino", "onnxruntime"):
-        assert compare(rounded, open_engine(path, name, threads=1), pixels(model)).agrees
+        assert compare(rounded, open_engine(path, name, threads=1), pixels(model.spec)).agrees
 
 
 def test_rounding_twice_is_rounding_once(model):
@@ -101,7 +80,7 @@ def test_a_fixed_number_of_images_and_photos_of_ones_own(model, tmp_path):
     assert model.training
     model.eval()
     engine = open_engine(tmp_path / "two.onnx", "onnxruntime", threads=1)
-    assert compare(TorchEngine(model), engine, pixels(model)).agrees
+    assert compare(TorchEngine(model), engine, pixels(model.spec)).agrees
 
 
 def test_a_file_that_does_not_agree_is_not_left_behind(model, tmp_path):

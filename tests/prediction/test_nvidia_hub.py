@@ -18,10 +18,17 @@ from multibox.prediction.nvidia_hub import NvidiaSSD, nvidia_ssd, nvidia_ssd_pro
 from multibox.spec import CoderSpec
 from multibox.weights import checkpoint
 from multibox.zoo import load_spec
+from nvidia_files import their_state
 
 UTILS = nvidia_ssd_processing_utils()
 SHEET = "ssd300_resnet18.nvidia_coco"
 MAPS, STEPS = (38, 19, 10, 5, 3, 1), (8, 16, 32, 64, 100, 300)
+PHOTO = Path(__file__).parents[1] / "parity" / "images" / "0.png"
+OF_SCIKIT_IMAGE = {
+    0: -0.063358, 29447: 0.175858, 62388: -0.24326, 99293: 0.0875,
+    133431: -0.097304, 158893: 0.63223, 192222: 0.05527, 229662: -0.151838,
+}  # fmt: skip
+"""Flat index in the batch of one, and what NVIDIA's own preprocessing of the photo has there."""
 SIZES, RATIOS = (21, 45, 99, 153, 207, 261, 315), ((2,), (2, 3), (2, 3), (2, 3), (2,), (2,))
 
 
@@ -55,6 +62,11 @@ def test_an_input_is_the_middle_of_the_photo_from_minus_1_to_1(width: int, heigh
     assert value.shape == (300, 300, 3) and value.dtype == np.float32
     wanted = (np.array([0, 64, 255]) / 255 * 256 - 128) / 128
     assert np.allclose(value, wanted, atol=1e-6)
+
+
+def test_a_photo_comes_out_as_it_does_with_scikit_image() -> None:
+    values = UTILS.prepare_tensor([UTILS.prepare_input(PHOTO)]).cpu().flatten()
+    assert values[list(OF_SCIKIT_IMAGE)].tolist() == pytest.approx(list(OF_SCIKIT_IMAGE.values()), abs=2e-6)
 
 
 def test_a_ramp_stays_a_ramp_and_is_cut_on_both_sides(tmp_path: Path) -> None:
@@ -149,6 +161,17 @@ def test_the_network_answers_in_their_order(small: Path) -> None:
     assert torch.equal(plabel[1].T, ours.logits[1, model.order]) and torch.equal(
         ploc[0].T, ours.offsets[0, model.order]
     )
+
+
+@pytest.mark.parametrize("prefix", ["", "module.", "module.1."])
+def test_the_network_takes_state_dicts_of_theirs_and_its_own(small: Path, prefix: str) -> None:
+    model, given = nvidia_ssd(checkpoint=small), build_model(load_spec(SHEET))
+    model.load_state_dict(their_state(given, prefix))
+    wanted = given.state_dict()
+    assert all(torch.equal(value, wanted[key]) for key, value in model.ssd.state_dict().items())
+    again = nvidia_ssd(checkpoint=small)
+    again.load_state_dict(model.state_dict())
+    assert torch.equal(again.ssd.head.classes[0].weight, wanted["head.classes.0.weight"])  # type: ignore[index,union-attr]
 
 
 @pytest.mark.parametrize(("math", "dtype"), [("fp16", torch.float16), ("bf16", torch.bfloat16)])

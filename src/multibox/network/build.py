@@ -16,6 +16,7 @@ from multibox.network.backbones import make_backbone
 from multibox.network.extras import Extras
 from multibox.network.fpn import FPN
 from multibox.network.heads import make_head
+from multibox.network.honoured import refuse_ignored_fields
 from multibox.network.model import SSD
 from multibox.network.vgg import VGG16Atrous
 from multibox.spec import ModelSpec
@@ -57,10 +58,9 @@ def _check(spec: ModelSpec) -> None:
         raise ModelError(f"{spec.name} has no class names; give it those of your data (spec.with_names)")
     if spec.head.prior_probability is not None and spec.activation != "sigmoid":
         raise ModelError(f"{spec.name}: head.prior_probability needs activation 'sigmoid'")
-    if spec.head.stride < 1 or (spec.head.stride > 1 and spec.head.kind != "conv"):
-        raise ModelError(
-            f"{spec.name}: head.stride is {spec.head.stride}; heads of kind '{spec.head.kind}' cannot do so"
-        )
+    if spec.head.stride < 1:
+        raise ModelError(f"{spec.name}: head.stride is {spec.head.stride}; it is 1 or more")
+    refuse_ignored_fields(spec)
 
 
 def map_sizes(parts: Sequence[nn.Module], spec: ModelSpec) -> list[tuple[int, int]]:

@@ -18,7 +18,7 @@ _DILATIONS = (2, 3, 5)
 class ReceptiveField(nn.Module):
     """Three branches with dilations 2, 3 and 5, joined by a 1x1 and added to a 1x1 of the input.
 
-    A branch is 1x1 to an eighth of the channels, 3x3, dilated 3x3; the widest has two plain 3x3. Size and channels stay.
+    A branch is 1x1 to an eighth of the channels, 3x3, dilated 3x3; the widest has two plain 3x3. Sizes stay.
     """
 
     def __init__(self, channels: int, norm: NormSpec) -> None:

@@ -46,5 +46,7 @@ def _set_stride(block: Any, stride: int) -> None:
 
 
 def _stride_first(block: Any) -> None:
-    """Moves the stride of a bottleneck from its 3x3 to its first 1x1."""
+    """Moves the stride of a bottleneck from its 3x3 to its first 1x1. Raises `ModelError` for a block of two 3x3."""
+    if not hasattr(block, "conv3"):
+        raise ModelError("backbone.stride_first needs bottlenecks; the blocks of this ResNet have no first 1x1")
     block.conv1.stride, block.conv2.stride = block.conv2.stride, (1, 1)

@@ -104,8 +104,8 @@ def _strides(spec: ModelSpec, choice: Choice, layout: Layout) -> list[int]:
     if spec.fpn:
         needed = wanted = wanted[: len(wanted) - spec.fpn.extra_levels]
     else:
-        needed = wanted[:1]
-        wanted = list(takewhile(lambda stride: stride in choice.taps and stride <= _DEEPEST, dict.fromkeys(wanted)))
+        needed, deepest = wanted[:1], max(wanted[0], _DEEPEST)
+        wanted = list(takewhile(lambda stride: stride in choice.taps and stride <= deepest, dict.fromkeys(wanted)))
     missing = [str(stride) for stride in needed if stride not in choice.taps]
     if missing:
         raise ModelError(
