@@ -52,11 +52,14 @@ def pixels(spec: ModelSpec) -> np.ndarray:
 
 
 @torch.no_grad()
-def lively(spec: ModelSpec) -> SSD:
-    """A network with random weights whose norms fit photos and whose scores and boxes are spread, some of them sure."""
+def lively(spec: ModelSpec, *, logits: float = 0.5, offsets: float = 0.15) -> SSD:
+    """A network with random weights whose norms fit photos, and whose logits and offsets have that standard deviation.
+
+    Random networks multiply rounding: the wider the spread, the farther two runtimes are apart.
+    """
     torch.manual_seed(0)
     model = build_model(spec)
-    images = Normalize(spec.input)(torch.from_numpy(pixels(spec)[:2]))
+    images = Normalize(spec.input)(torch.from_numpy(pixels(spec)))
     for part in model.modules():
         if isinstance(part, torch.nn.BatchNorm2d):
             part.reset_running_stats()
@@ -66,5 +69,5 @@ def lively(spec: ModelSpec) -> SSD:
     for name, weight in model.head.named_parameters():
         if weight.ndim == 4 and weight.shape[1] > 1 and ("classes" in name or "boxes" in name or "predictor" in name):
             classes = "class" in name
-            weight.mul_((1.5 if classes else 0.5) / predictions[0 if classes else 1].std().clamp(min=1e-6))
+            weight.mul_((logits if classes else offsets) / predictions[0 if classes else 1].std().clamp(min=1e-6))
     return model

@@ -26,7 +26,8 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def model() -> SSD:
     """SSDLite for three classes."""
-    return lively(load_spec("ssdlite320_mobilenet_v3_large").with_names(("cat", "dog", "cup")))
+    spec = load_spec("ssdlite320_mobilenet_v3_large").with_names(("cat", "dog", "cup"))
+    return lively(spec, logits=1.5, offsets=0.5)
 
 
 @pytest.fixture(scope="module")

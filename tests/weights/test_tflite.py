@@ -245,6 +245,7 @@ def test_what_does_not_belong_to_a_known_detector_is_one_sentence(small: Graph, 
     bent[700:710] += 0.01
     cases = {
         "an operator 'pad' stands between": edited(small, first - 1, lambda o: replace(o, kind="pad")),
+        "nothing before it computes tensor": edited(small, first - 1, lambda o: replace(o, inputs=o.outputs)),
         "no operator TFLite_Detection_PostProcess": replace(small, operators=small.operators[:-1]),
         "is of no network known": edited(small, 3, lambda o: replace(o, strides=(1, 1))),
         "another stride or padding": edited(small, extra, lambda o: replace(o, padding="valid")),

@@ -15,7 +15,7 @@ _BACKBONES = {
     "mobilenet_v1": _MOBILE,
     "mobilenext": _NORM,
     "torchvision/squeezenet": {*_NORM, "pool_ceil"},
-    "torchvision/": {*_NORM, "padding", "reduced_tail", "squeeze"},
+    "torchvision/": {*_NORM, "padding", "width", "reduced_tail", "squeeze"},
     "timm/": {*_NORM, "padding", "unstrided", "stride_first"},
     "": _NORM,
 }

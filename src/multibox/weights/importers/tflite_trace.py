@@ -63,9 +63,9 @@ class Trace:
             if each in found:
                 continue
             found.add(each)
-            inputs = self.operator(each).inputs
-            kinds = self.operator(each).kind
-            feeders = [self.maker(value) for value in (inputs[:1] if kinds in CONVOLUTIONS else inputs)]
+            operator = self.operator(each)
+            maps = operator.inputs[:1] if operator.kind in CONVOLUTIONS else operator.inputs
+            feeders = [self.maker(value) for value in maps]
             waiting += [feeder for feeder in feeders if feeder is not None]
         convolutions = sorted(each for each in found if self.operator(each).kind in CONVOLUTIONS)
         return convolutions, sum(self.operator(each).kind == "add" for each in found)
