@@ -5,7 +5,6 @@ thresholds alone.
 from __future__ import annotations
 
 import numpy as np
-import pytest
 import torch
 
 from multibox.exporting.check import sample_images
@@ -16,8 +15,8 @@ from multibox.network.normalize import Normalize
 from multibox.spec import ModelSpec
 from multibox.zoo import list_models, load_spec
 
-HEAVY = 4_000_000_000
-"""Multiply-accumulate operations for one image, from which on a network is a matter of the slow tests.
+LIGHT = 1_500_000_000
+"""Multiply-accumulate operations for one image, up to which a network is computed with in tests over all sheets.
 
 Where a sheet does not state them, only networks with depthwise separable heads count as light.
 """
@@ -29,21 +28,17 @@ def named(name: str) -> ModelSpec:
     return spec if spec.labels.names else spec.with_names(("cat", "dog", "kettle"))
 
 
-def networks() -> list[object]:
-    """Names of sheets, the first of every network, heavy ones marked slow, as parameters of a test."""
-    costs: dict[object, int] = {}
+def light_networks() -> list[str]:
+    """Names of sheets, the first of every light network: what differs in priors or classes alone is not run twice."""
     chosen: dict[object, str] = {}
     for name in list_models():
         spec = load_spec(name)
-        size = (spec.input.height, spec.input.width)
-        network = (size, spec.backbone, spec.extras, spec.fpn, spec.head, spec.neck_norm)
-        unknown = 0 if spec.head.kind == "separable" else HEAVY
-        costs[network] = max(costs.get(network, 0), (spec.check and spec.check.macs) or unknown)
-        chosen.setdefault(network, name)
-    return [
-        pytest.param(name, marks=[pytest.mark.slow] if costs[network] >= HEAVY else [])
-        for network, name in chosen.items()
-    ]
+        macs = spec.check.macs if spec.check else None
+        if (macs or LIGHT) <= LIGHT and (macs or spec.head.kind == "separable"):
+            size = (spec.input.height, spec.input.width)
+            network = (size, spec.backbone, spec.extras, spec.fpn, spec.head, spec.neck_norm)
+            chosen.setdefault(network, name)
+    return list(chosen.values())
 
 
 def pixels(spec: ModelSpec) -> np.ndarray:

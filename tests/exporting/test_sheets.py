@@ -1,4 +1,4 @@
-"""Every network of the sheets becomes a file that agrees with torch on every runtime."""
+"""Sheets of every kind of network and of post-processing become files that agree with torch on every runtime."""
 
 from __future__ import annotations
 
@@ -7,11 +7,23 @@ from pathlib import Path
 import pytest
 
 from multibox.exporting.onnx import export_onnx
-from sheets import lively, named, networks
+from sheets import lively, named
 
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize("name", networks())
-def test_every_network_exports_and_agrees(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "name",
+    [
+        "ssd300_mobilenet_v1.chuanqi_voc",
+        "ssd300_resnet18.nvidia_coco",
+        "ssd512_mobilenet_v1.gluoncv_voc",
+        "ssdlite300_mobilenet_v1.qfgaohao_voc",
+        "ssdlite300_squeezenet.qfgaohao_voc",
+        "ssdlite320_mobilenet_v2.mmdet_coco",
+        "ssdlite320_mobilenext",
+        "ssdlite320x240_rfb.ultra_light_face",
+    ],
+)
+def test_a_sheet_exports_and_agrees(name: str, tmp_path: Path) -> None:
     assert export_onnx(lively(named(name)), tmp_path / "model.onnx").agrees

@@ -15,7 +15,7 @@ from multibox.network.layers import flatten
 from multibox.network.normalize import Normalize
 from multibox.spec import BackboneSpec, HeadSpec, InputSpec, ModelSpec, PriorLevel, PriorsSpec
 from multibox.zoo import list_models, load_spec
-from sheets import named, networks
+from sheets import light_networks, named
 
 NAMES = ("cat", "dog", "kettle")
 
@@ -44,21 +44,21 @@ def test_every_sheet_builds_with_the_priors_and_parameters_it_states(name: str) 
     spec = named(name)
     with torch.device("meta"):
         model = build_model(spec)
+        logits, offsets = model.eval()(torch.zeros(1, 3, spec.input.height, spec.input.width))
     assert sum(model.level_sizes) == len(model.priors)
+    assert logits.shape == (1, len(model.priors), spec.columns) and offsets.shape == (1, len(model.priors), 4)
     if spec.check is not None:
         assert len(model.priors) == spec.check.priors
         assert sum(p.numel() for p in model.parameters()) == spec.check.parameters
         assert spec.check.macs is None or count_macs(model) == spec.check.macs
 
 
-@pytest.mark.parametrize("name", networks())
-def test_every_network_runs(name: str) -> None:
+@pytest.mark.parametrize("name", light_networks())
+def test_every_light_network_gives_finite_numbers(name: str) -> None:
     spec = named(name)
     model = build_model(spec).eval()
     with torch.no_grad():
         logits, offsets = model(torch.zeros(1, 3, spec.input.height, spec.input.width))
-    assert logits.shape == (1, len(model.priors), spec.columns)
-    assert offsets.shape == (1, len(model.priors), 4)
     assert bool(logits.isfinite().all()) and bool(offsets.isfinite().all())
 
 

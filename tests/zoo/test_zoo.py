@@ -18,7 +18,7 @@ from multibox.weights.source import Loaded
 from multibox.zoo import list_models, load_spec
 from multibox.zoo.models import load_model
 from multibox.zoo.transfer import transfer
-from sheets import named, networks
+from sheets import light_networks, named
 
 LITE = "ssdlite320_mobilenet_v3_large"
 
@@ -64,7 +64,7 @@ def test_a_users_sheet_is_read_by_its_path(tmp_path: Path) -> None:
         load_spec(tmp_path / "mine.toml")
 
 
-@pytest.mark.parametrize("name", networks())
+@pytest.mark.parametrize("name", light_networks())
 def test_a_saved_model_predicts_the_same_numbers(name: str, tmp_path: Path) -> None:
     spec = named(name)
     model = build_model(spec).eval()
