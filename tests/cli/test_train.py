@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import cv2
 import numpy as np
@@ -10,6 +11,8 @@ import pytest
 pytest.importorskip("torch")
 
 from multibox.cli import main
+from multibox.cli.train import train
+from multibox.training.options import TrainOptions
 from multibox.weights import checkpoint
 
 SHEET = Path(__file__).parents[2] / "src/multibox/zoo/models/ssdlite320_mobilenet_v3_large.toml"
@@ -63,6 +66,18 @@ def test_a_run_ends_with_its_folder_weights_and_metrics(capsys, data, sheet, tmp
     out, err = capsys.readouterr()
     assert "epochs   2" in out
     assert "epoch 2/2" not in err
+
+
+def choices(kind: Any) -> set[str]:
+    """The words of all literals in an annotation."""
+    parts = get_args(kind)
+    return set(parts) if get_origin(kind) is Literal else {word for part in parts for word in choices(part)}
+
+
+def test_every_option_can_be_typed_with_the_same_choices():
+    typed, known = get_type_hints(train), get_type_hints(TrainOptions)
+    assert known.keys() <= typed.keys()
+    assert {name: choices(typed[name]) for name in known} == {name: choices(known[name]) for name in known}
 
 
 def test_a_file_of_options_is_used_and_typed_words_win(capsys, data, sheet, tmp_path):

@@ -15,6 +15,7 @@ from multibox.boxes.matching import match
 from multibox.boxes.priors import make_priors
 from multibox.spec import LossSpec, ModelSpec
 from multibox.training.loss import MultiBoxLoss, multibox_loss
+from multibox.training.rules import rules_for
 from multibox.zoo import load_spec
 
 SPEC = load_spec("ssd300_vgg16.torchvision_coco")
@@ -101,7 +102,9 @@ def test_perfect_predictions_lose_nothing() -> None:
 def test_more_negatives_weigh_more_and_none_leave_the_positives() -> None:
     predictions, truth = batch(2, 4)
     none, three, ten = (
-        multibox_loss(predictions, *truth, PRIORS, spec=SPEC, negative_ratio=ratio).classification.item()
+        multibox_loss(
+            predictions, *truth, PRIORS, spec=SPEC, rules=rules_for(SPEC, negative_ratio=ratio)
+        ).classification.item()
         for ratio in (0.0, 3.0, 10.0)
     )
     assert 0 < none < three < ten
@@ -109,7 +112,7 @@ def test_more_negatives_weigh_more_and_none_leave_the_positives() -> None:
 
 def test_negatives_run_out_without_positives_being_counted_twice() -> None:
     (logits, offsets), truth = batch(1, 3)
-    loss = multibox_loss((logits, offsets), *truth, PRIORS, spec=SPEC, negative_ratio=1e4)
+    loss = multibox_loss((logits, offsets), *truth, PRIORS, spec=SPEC, rules=rules_for(SPEC, negative_ratio=1e4))
     matches = match(truth[0], truth[2], PRIORS, SPEC.matching, SPEC.matching_size)[0]
     columns = torch.where(matches >= 0, truth[1][0, matches] + 1, 0)
     wanted = torch.nn.functional.cross_entropy(logits[0], columns, reduction="sum") / (matches >= 0).sum()

@@ -15,8 +15,12 @@ GIVEN = TrainOptions(data="photos", model="ssd300_vgg16")
 
 @pytest.mark.parametrize(
     "change",
-    [{"epochs": 0}, {"batch": 0}, {"workers": -1}, {"ema": 1.0}, {"lr0": 0.0}, {"zoom_out": 1.5}, {"flip": -0.1}],
-)
+    [
+        {"epochs": 0}, {"batch": 0}, {"workers": -1}, {"ema": 1.0}, {"lr0": 0.0}, {"zoom_out": 1.5}, {"flip": -0.1},
+        {"negative_ratio": -1.0}, {"box_weight": -1.0}, {"focal_alpha": 1.5}, {"focal_gamma": -1.0},
+        {"focal_gamma": 0.5},
+    ],
+)  # fmt: skip
 def test_a_value_out_of_range_is_named(change):
     with pytest.raises(UsageError, match=next(iter(change))):
         replace(GIVEN, **change)
@@ -35,6 +39,24 @@ def test_a_missing_option_is_named():
 def test_a_value_of_another_kind_is_named():
     with pytest.raises(UsageError, match="option 'epochs'"):
         make_options({"data": "photos", "model": "ssd300_vgg16", "epochs": "many"})
+
+
+def test_a_loss_there_is_not_is_named_with_those_there_are():
+    with pytest.raises(UsageError, match=r"option 'box_loss'.*'giou'"):
+        make_options({"data": "photos", "model": "ssd300_vgg16", "box_loss": "iou"})
+    with pytest.raises(UsageError, match=r"option 'class_loss'.*'varifocal'"):
+        make_options({"data": "photos", "model": "ssd300_vgg16", "class_loss": "vfl"})
+
+
+def test_resolved_options_say_the_weights_of_the_losses():
+    lite = load_spec("ssd320_mobilenet_v2_fpnlite")
+    options = resolve(replace(GIVEN, assigner="atss", box_loss="giou", focal_gamma=1.5), lite)
+    assert (options.box_weight, options.focal_alpha, options.focal_gamma) == (2.0, lite.loss.focal_alpha, 1.5)
+    assert (options.class_loss, options.rules(lite).class_loss, options.rules(lite).assigner) == (
+        "sheet",
+        "focal",
+        "atss",
+    )
 
 
 def test_options_go_through_a_file_unchanged(tmp_path: Path):

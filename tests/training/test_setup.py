@@ -49,6 +49,15 @@ def test_names_come_from_the_data_and_classes_are_counted(options, caplog):
     assert "objects with a prior of IoU >= 0.5" in caplog.text
 
 
+def test_scores_start_low_where_a_loss_of_all_priors_is_chosen_and_else_as_the_sheet_says(options):
+    def background_bias(class_loss: str) -> float:
+        setup = prepare_training(replace(options, class_loss=class_loss))
+        return setup.network.head.classes[0][1].bias.view(-1, 3)[:, 0].mean().item()
+
+    assert background_bias("sheet") == background_bias("mined") == 0
+    assert all(background_bias(name) > 4 for name in ("focal", "quality_focal", "varifocal"))
+
+
 def test_a_warning_says_where_few_priors_fit(shared_data, options, caplog):
     with caplog.at_level(logging.INFO, logger="multibox"):
         prepare_training(replace(options, data=str(shared_data / "bccd"), model="ssdlite320_mobilenet_v3_large"))

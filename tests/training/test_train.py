@@ -70,6 +70,19 @@ def test_weights_describe_themselves_and_predict(options, rectangles):
     assert np.isfinite(found.xyxy).all()
 
 
+@pytest.mark.parametrize(
+    ("assigner", "class_loss", "box_loss"),
+    [("atss", "quality_focal", "giou"), ("aligned", "varifocal", "ciou"), ("bipartite", "focal", "diou")],
+)
+def test_other_assigners_and_losses_train_and_leave_the_network_as_it_is(options, assigner, class_loss, box_loss):
+    chosen = replace(options, assigner=assigner, class_loss=class_loss, box_loss=box_loss, epochs=1, val_split="none")
+    result = train(chosen)
+    assert float(rows_of(result.folder)[0]["train/loss"]) > 0
+    plain = train(replace(options, epochs=1, val_split="none"))
+    one, two = load_checkpoint(result.weights), load_checkpoint(plain.weights)
+    assert one.spec == two.spec and one.state.keys() == two.state.keys()
+
+
 def test_a_second_run_of_the_name_gets_a_number(options):
     small = replace(options, epochs=1, val_split="none")
     assert train(small).folder.name == "run"

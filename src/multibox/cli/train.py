@@ -76,9 +76,27 @@ def train(
     clip_grad: Annotated[
         float | None, _learn("--clip-grad", help="Largest norm of the gradient. [default: none]")
     ] = None,
-    negative_ratio: Annotated[
-        float | None, _learn("--negative-ratio", help="Hard negatives per positive. [default: 3]")
+    assigner: Annotated[
+        Literal["sheet", "per_object", "bipartite", "atss", "aligned"] | None,
+        _learn("--assigner", help="Which priors learn which object. [default: sheet]"),
     ] = None,
+    class_loss: Annotated[
+        Literal["sheet", "mined", "focal", "quality_focal", "varifocal"] | None,
+        _learn("--class-loss", help="[default: sheet: mined for softmax, focal for sigmoid scores]"),
+    ] = None,
+    box_loss: Annotated[
+        Literal["smooth_l1", "giou", "diou", "ciou"] | None, _learn("--box-loss", help="[default: smooth_l1]")
+    ] = None,
+    box_weight: Annotated[
+        float | None, _learn("--box-weight", help="Multiplies the box loss. [default: 1 for smooth_l1, else 2]")
+    ] = None,
+    negative_ratio: Annotated[
+        float | None, _learn("--negative-ratio", help="Hard negatives per positive of the mined loss. [default: 3]")
+    ] = None,
+    focal_alpha: Annotated[
+        float | None, _learn("--focal-alpha", help="Weight of positives in focal losses. [default: the sheet's]")
+    ] = None,
+    focal_gamma: Annotated[float | None, _learn("--focal-gamma", help="[default: the sheet's]")] = None,
     ema: Annotated[
         float | None,
         _learn("--ema", help="Decay of the averaged weights, 0 for none. [default: 0.9998, reached slowly]"),

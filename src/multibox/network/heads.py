@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 
 from multibox.network.layers import conv_block, flatten, init_normal, init_xavier, set_probability
 from multibox.network.shared_head import SharedHead
-from multibox.spec import HeadSpec, NormSpec
+from multibox.spec import HeadSpec, ModelSpec, NormSpec
 
 
 class LevelHead(nn.Module):
@@ -66,6 +67,23 @@ def make_head(
     if spec.kind == "shared":
         return SharedHead(spec, channels, shapes_per_cell, columns, norm)
     return LevelHead(spec, channels, shapes_per_cell, columns, norm)
+
+
+def expect_background(head: nn.Module, spec: ModelSpec, probability: float) -> None:
+    """Sets the biases of the class predictors so that each prior starts as an object with this probability.
+
+    Without it the many easy negatives drown all else at first in a loss that counts them (RetinaNet paper, 4.1).
+    """
+    rare = math.log((1 - probability) / probability)
+    assert isinstance(head, LevelHead | SharedHead)
+    for predictor in head.classes if isinstance(head, LevelHead) else (head.class_predictor,):
+        bias = [layer for layer in predictor.modules() if isinstance(layer, nn.Conv2d)][-1].bias
+        assert bias is not None
+        columns = bias.detach().view(-1, spec.columns)
+        if spec.activation == "softmax":
+            columns.zero_()[:, 0] = rare + math.log(spec.columns - 1)
+        else:
+            columns.fill_(-rare)[:, : int(spec.background)] = rare
 
 
 def _separable(inputs: int, outputs: int, norm: NormSpec | None) -> nn.Sequential:

@@ -42,6 +42,7 @@ class TrainingModule(LightningModule):  # type: ignore[misc]
         self.network = network
         self.normalize = Normalize(network.spec.input)
         self.options = options
+        self.rules = options.rules(network.spec)
         self.steps = steps
         self.paths = tuple(paths)
         self.teacher = teacher
@@ -58,7 +59,7 @@ class TrainingModule(LightningModule):  # type: ignore[misc]
         predictions = self.network(images)
         loss = multibox_loss(
             predictions, batch.boxes, batch.labels, batch.valid, self.network.priors,
-            spec=self.network.spec, negative_ratio=self.options.negative_ratio,
+            spec=self.network.spec, rules=self.rules, level_sizes=self.network.level_sizes,
         )  # fmt: skip
         taught = self.teacher.loss(batch.images, predictions) if self.teacher else loss.total.new_zeros(())
         total = loss.total + taught

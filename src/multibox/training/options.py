@@ -12,6 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from multibox.errors import UsageError, did_you_mean
 from multibox.spec import ModelSpec
+from multibox.training.rules import Assigner, BoxLoss, ClassLoss, LossRules, rules_for
 from multibox.zoo import is_weights_file
 
 _SIZE = re.compile(r"([1-9]\d*)(?:x([1-9]\d*))?")
@@ -53,7 +54,19 @@ class TrainOptions:
     warmup_epochs: float = 1.0
     clip_grad: float | None = None
     """Largest norm of the gradient; none: not clipped."""
+    assigner: Assigner = "sheet"
+    """Which priors learn which object; `sheet`: by the sheet's own rule."""
+    class_loss: Literal["sheet", ClassLoss] = "sheet"
+    """`sheet`: mined for softmax models, focal for sigmoid models."""
+    box_loss: BoxLoss = "smooth_l1"
+    box_weight: float | None = None
+    """Multiplies the loss of the boxes; none: 1 for smooth L1, 2 for the others."""
     negative_ratio: float = 3.0
+    """Hard negatives per positive of the mined loss."""
+    focal_alpha: float | None = None
+    """Weight of what is to be found in the focal losses, all else weighs 1 - alpha; none: the sheet's."""
+    focal_gamma: float | None = None
+    """Power by which the focal losses spare what is nearly right; none: the sheet's."""
     ema: float = 0.9998
     """Decay of the averaged weights, reached slowly; 0: none."""
     freeze: tuple[str, ...] = ()
@@ -96,8 +109,9 @@ class TrainOptions:
         _ = self.input_size
         _at_least(self, 1, "epochs", "batch", "val_period")
         _at_least(
-            self, 0, "workers", "warmup_epochs", "save_period", "patience", "momentum", "lr_final", "teacher_weight"
-        )
+            self, 0, "workers", "warmup_epochs", "save_period", "patience", "momentum", "lr_final", "teacher_weight",
+            "negative_ratio", "box_weight",
+        )  # fmt: skip
         if self.weights and self.start != self.weights:
             raise UsageError(f"model '{self.model}' is a file with weights, and weights is given too; give one of them")
         if self.backbone and self.start == self.model:
@@ -106,9 +120,12 @@ class TrainOptions:
             raise UsageError(f"ema is {self.ema}; it is a decay from 0 (none) to below 1")
         if self.lr0 is not None and self.lr0 <= 0:
             raise UsageError(f"lr0 is {self.lr0}; a learning rate is above 0")
-        for name in ("zoom_out", "flip", "crop_min"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise UsageError(f"{name} is {getattr(self, name)}; it is from 0 to 1")
+        for name in ("zoom_out", "flip", "crop_min", "focal_alpha"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value <= 1:
+                raise UsageError(f"{name} is {value}; it is from 0 to 1")
+        if self.focal_gamma is not None and self.focal_gamma != 0 and not self.focal_gamma >= 1:
+            raise UsageError(f"focal_gamma is {self.focal_gamma}; it is 0 or at least 1")
 
     @property
     def start(self) -> str | None:
@@ -125,6 +142,19 @@ class TrainOptions:
             raise UsageError(f"imgsz is '{self.imgsz}'; it is a side in pixels, or WIDTHxHEIGHT such as 640x384")
         return int(found[2] or found[1]), int(found[1])
 
+    def rules(self, spec: ModelSpec) -> LossRules:
+        """The assigner and the losses for this model."""
+        return rules_for(
+            spec,
+            assigner=self.assigner,
+            class_loss=self.class_loss,
+            box_loss=self.box_loss,
+            box_weight=self.box_weight,
+            negative_ratio=self.negative_ratio,
+            focal_alpha=self.focal_alpha,
+            focal_gamma=self.focal_gamma,
+        )
+
     @property
     def validates(self) -> bool:
         """Whether a split chooses the best epoch."""
@@ -132,10 +162,18 @@ class TrainOptions:
 
 
 def resolve(options: TrainOptions, spec: ModelSpec) -> TrainOptions:
-    """The options with the recipe's learning rate and weight decay for this model where none is given."""
+    """The options with the recipe's learning rate and weight decay for this model, and its losses, where not given."""
     rate = _default_rate(spec, options) if options.lr0 is None else options.lr0
     decay = _default_decay(spec, options) if options.weight_decay is None else options.weight_decay
-    return replace(options, lr0=rate, weight_decay=decay)
+    rules = options.rules(spec)
+    return replace(
+        options,
+        lr0=rate,
+        weight_decay=decay,
+        box_weight=rules.box_weight,
+        focal_alpha=rules.focal_alpha,
+        focal_gamma=rules.focal_gamma,
+    )
 
 
 def _default_rate(spec: ModelSpec, options: TrainOptions) -> float:
@@ -195,5 +233,6 @@ def make_options(table: dict[str, Any], where: str = "options") -> TrainOptions:
 def _at_least(options: TrainOptions, least: int, *names: str) -> None:
     """Raises `UsageError` for the first of these options that is too small."""
     for name in names:
-        if getattr(options, name) < least:
-            raise UsageError(f"{name} is {getattr(options, name)}; it is at least {least}")
+        value = getattr(options, name)
+        if value is not None and value < least:
+            raise UsageError(f"{name} is {value}; it is at least {least}")

@@ -20,6 +20,7 @@ from multibox.data.samples import TrainSamples, collate
 from multibox.errors import DataError, ModelError
 from multibox.images.prepare import letterbox_area
 from multibox.network.build import build_model
+from multibox.network.heads import expect_background
 from multibox.network.model import SSD
 from multibox.network.normalize import Normalize
 from multibox.network.recalibrate import is_folded, recalibrate
@@ -36,6 +37,8 @@ log = logging.getLogger(__name__)
 _SHOWN_PROBLEMS = 10
 _POOR_COVERAGE = 0.8
 _PHOTOS_FOR_NORMS = 256
+_RARE = 0.01
+"""Probability with which a prior starts as an object where a focal loss is chosen (RetinaNet paper, 4.1)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +65,8 @@ def prepare_training(options: TrainOptions, earlier: Path | None = None) -> Setu
     spec = spec_of(load_weights(earlier)) if earlier else _spec(options).with_names(names, ids)
     _say_classes(train, val)
     network = build_model(spec, pretrained_backbone=options.pretrained_backbone and not earlier)
+    if options.class_loss in ("focal", "quality_focal", "varifocal") and spec.head.prior_probability is None:
+        expect_background(network.head, spec, _RARE)
     if options.start and not earlier:
         _start_from(network, options.start)
         if is_folded(network) and not options.freeze_norms:
