@@ -13,6 +13,7 @@ from multibox.errors import ExportError
 from multibox.exporting.onnx import export_onnx
 from multibox.exporting.parity import compare
 from multibox.exporting.storage import round_weights
+from multibox.network.build import build_model
 from multibox.network.model import SSD
 from multibox.prediction.engines import open_engine
 from multibox.prediction.engines.onnx_file import read_onnx
