@@ -37,9 +37,8 @@ def check_export(inference: Inference, graph: onnx.ModelProto, images: Sequence[
     """How far the file `graph` is from torch on photos uint8 RGB of any size, or on our own ones where None.
 
     The scores and boxes of all priors are compared before NMS, where no tie hides or feigns a difference; then the
-    file's detections with those that `boxes.postprocess` makes of the very same scores and boxes. Where that is too far,
-    the bounds are widened for networks that multiply rounding: torch's own float32 and the file's may each be as far from
-    float64 as torch is.
+    file's detections with those that `boxes.postprocess` makes of the very same scores and boxes. Where that is too
+    far, bounds are widened for a network that multiplies rounding: the file may be as far from float64 as torch is.
     """
     photos = images if images is not None else sample_images()
     file = parse_onnx(_with_dense_outputs(graph).SerializeToString(), Path("the exported file"))
