@@ -54,15 +54,15 @@ def _allow_rounding(parity: Parity, inference: Inference, photos: Sequence[NDArr
     """The same differences with bounds of twice torch's own distance from float64, where that is more."""
     spec, exact = inference.model.spec, copy.deepcopy(inference).double()
     sides = torch.tensor([spec.input.width, spec.input.height] * 2)
-    bounds = {"score_bound": SCORE_BOUND, "box_bound": BOX_BOUND}
+    score_bound, box_bound = SCORE_BOUND, BOX_BOUND
     for photo in photos:
         pixels = torch.from_numpy(prepare(photo, spec.input).pixels[None])
         (boxes, scores), (true_boxes, true_scores) = inference(pixels), exact(pixels)
-        apart = {"score_bound": scores - true_scores, "box_bound": (boxes - true_boxes) * sides}
-        for name, difference in apart.items():
-            bounds[name] = max(bounds[name], 2 * float(difference.abs().max()))
-    most = {"score_bound": _MOST * SCORE_BOUND, "box_bound": _MOST * BOX_BOUND}
-    return replace(parity, **{name: min(bound, most[name]) for name, bound in bounds.items()})
+        score_bound = max(score_bound, 2 * float((scores - true_scores).abs().max()))
+        box_bound = max(box_bound, 2 * float(((boxes - true_boxes) * sides).abs().max()))
+    return replace(
+        parity, score_bound=min(score_bound, _MOST * SCORE_BOUND), box_bound=min(box_bound, _MOST * BOX_BOUND)
+    )
 
 
 def sample_images() -> list[NDArray[np.uint8]]:

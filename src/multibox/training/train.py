@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader
 from multibox.data.samples import TrainSamples
 from multibox.network.model import SSD
 from multibox.training.callbacks import EpochLog, Interrupted, Interruption, ResumePoint
+from multibox.training.depthwise import speed_up_depthwise
 from multibox.training.ema import Averaging
 from multibox.training.keeper import Keeper, metrics_of
 from multibox.training.loader import EpochSamples, make_loader, to_batch
@@ -115,6 +116,7 @@ def _make_module(setup: Setup, steps: int) -> TrainingModule:
     network = setup.network.to(memory_format=torch.channels_last)
     freeze_parts(network, setup.options.freeze)
     hold_norms(network, setup.options.freeze_norms)
+    speed_up_depthwise(network)
     paths = [record.path for record in setup.train.records]
     return TrainingModule(network, setup.options, steps, paths, setup.teacher)
 
