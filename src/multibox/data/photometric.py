@@ -36,10 +36,10 @@ class Photometric:
     shuffle_p: float = 0.0
 
 
-def distort(image: Pixels, spec: Photometric, rng: np.random.Generator) -> Pixels:
-    """The image (uint8 [h, w, 3] RGB) with its colours changed by one draw; the same array where nothing is drawn."""
-    matrix = draw_matrix(spec, np.array(cv2.mean(image)[:3]), rng)
-    return image if matrix is None else cv2.transform(image, matrix)
+def mean_color(image: Pixels, area: tuple[int, int, int, int]) -> NDArray[np.float64]:
+    """Mean RGB [3] of the part x1, y1, x2, y2 of an image."""
+    x1, y1, x2, y2 = area
+    return np.array(cv2.mean(image[y1:y2, x1:x2])[:3])
 
 
 def draw_matrix(spec: Photometric, mean: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64] | None:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from multibox.data.augment import AugmentSpec, Sample, augment
 from multibox.data.dataset import Dataset
+from multibox.data.finish import Finishes, stack
 from multibox.images.read import Pixels, read_bytes
 from multibox.spec import InputSpec
 
@@ -20,30 +21,41 @@ from multibox.spec import InputSpec
 class Batch:
     """Images uint8 [n, h, w, 3] RGB, boxes as fractions [n, g, 4], labels [n, g]; `valid` [n, g] tells padding apart.
 
-    g is the largest number of objects in one image, and may be 0.
+    g is the largest number of objects in one image, and may be 0. `left` is what is still to be done to the pixels,
+    without rows where they are finished.
     """
 
     images: Pixels
     boxes: NDArray[np.float32]
     labels: NDArray[np.int64]
     valid: NDArray[np.bool_]
+    left: Finishes
 
 
 class TrainSamples:
     """A map-style dataset of augmented samples; the same (seed, epoch, index) always gives the same sample.
 
     Crowd boxes are left out: one box around many objects is no object to learn. `cache` holds the files' bytes (not the
-    pixels) in memory, read at once so that forked workers share them. Instances travel to worker processes by pickle.
+    pixels) in memory, read at once so that forked workers share them. Unless `finished`, colours and mirror are left to
+    the device. Instances travel to worker processes by pickle.
     """
 
     def __init__(
-        self, dataset: Dataset, network: InputSpec, augment: AugmentSpec, seed: int = 0, *, cache: bool = False
+        self,
+        dataset: Dataset,
+        network: InputSpec,
+        augment: AugmentSpec,
+        seed: int = 0,
+        *,
+        cache: bool = False,
+        finished: bool = True,
     ) -> None:
         """Raises `DataError` with `cache` where a file cannot be read."""
         self._records = dataset.records
         self._network = network
         self._augment = augment
         self._seed = seed
+        self._finished = finished
         self._epoch = 0
         self._bytes = [read_bytes(record.path) for record in self._records] if cache else None
         self._process = os.getpid()
@@ -66,7 +78,8 @@ class TrainSamples:
         learnt = ~record.crowd
         source = record.path if self._bytes is None else self._bytes[index]
         rng = np.random.default_rng((self._seed, self._epoch, index))
-        return augment(source, record.boxes[learnt], record.labels[learnt], self._augment, self._network, rng)
+        boxes, labels = record.boxes[learnt], record.labels[learnt]
+        return augment(source, boxes, labels, self._augment, self._network, rng, finished=self._finished)
 
 
 def collate(samples: Sequence[Sample]) -> Batch:
@@ -80,4 +93,5 @@ def collate(samples: Sequence[Sample]) -> Batch:
         boxes[row, :count] = sample.boxes
         labels[row, :count] = sample.labels
         valid[row, :count] = True
-    return Batch(np.stack([sample.image for sample in samples]), boxes, labels, valid)
+    left = stack([sample.left for sample in samples if sample.left])
+    return Batch(np.stack([sample.image for sample in samples]), boxes, labels, valid, left)
