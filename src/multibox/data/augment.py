@@ -18,14 +18,12 @@ from numpy.typing import NDArray
 from multibox.data.finish import Finish, finish
 from multibox.data.photo import Photo, open_photo
 from multibox.data.photometric import Photometric, draw_matrix, mean_color
-from multibox.data.render import Area, canvas, render
-from multibox.data.window import Window, crop_window, zoom_window
+from multibox.data.render import canvas, render
+from multibox.data.view import Item, View
+from multibox.data.window import Window, crop_window, visible, zoom_window
 from multibox.images.prepare import fill_color, prepare
 from multibox.images.read import Pixels
 from multibox.spec import InputSpec
-
-_MIN_SIDE = 1.0
-"""Objects of which less than this many pixels of the photo is left in width or height are dropped."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,7 +32,8 @@ class AugmentSpec:
 
     `fill` is the canvas colour of zoom-out, RGB 0..255; none: the model's mean. `crop_options` are the least IoU of a
     crop with some object that one draw asks for; 1 keeps the whole image. Without any legal crop in `crop_trials`
-    another option is drawn.
+    another option is drawn. `mosaic` and `mixup` are probabilities too; `mosaic_scale` is how large the photos of a
+    mosaic are against what they are in an input of their own.
     """
 
     photometric: Photometric | None = field(default_factory=Photometric)
@@ -47,6 +46,9 @@ class AugmentSpec:
     crop_aspect: tuple[float, float] = (0.5, 2.0)
     crop_trials: int = 40
     flip_p: float = 0.5
+    mosaic: float = 0.0
+    mosaic_scale: tuple[float, float] = (0.5, 1.0)
+    mixup: float = 0.0
 
     @classmethod
     def none(cls) -> AugmentSpec:
@@ -87,58 +89,46 @@ def augment(
     `boxes` are x1, y1, x2, y2 [n, 4] in pixels of the upright photo. Unless `finished`, colours and mirror are drawn
     but left to be done. Raises `DataError` for an image that cannot be read.
     """
-    photo = open_photo(source)
-    boxes = np.asarray(boxes, np.float32).reshape(-1, 4)
-    image, area, placed, kept = (_move if spec.moves else _whole)(photo, boxes, spec, network, rng)
-    labels = np.asarray(labels, np.int64)[kept]
-    matrix = draw_matrix(spec.photometric, mean_color(image, area), rng) if spec.photometric else None
-    mirror = rng.random() < spec.flip_p
+    item = Item(open_photo(source), np.asarray(boxes, np.float32).reshape(-1, 4), np.asarray(labels, np.int64))
+    return complete(look(item, spec, network, rng), spec, rng, finished=finished)
+
+
+def complete(view: View, spec: AugmentSpec, rng: np.random.Generator, *, finished: bool) -> Sample:
+    """The view with its colours and its mirror drawn, and done where it is to be `finished`."""
+    matrix = draw_matrix(spec.photometric, mean_color(view.image, view.area), rng) if spec.photometric else None
+    mirror, boxes = bool(rng.random() < spec.flip_p), view.boxes
     if mirror:
-        placed = np.stack([1 - placed[:, 2], placed[:, 1], 1 - placed[:, 0], placed[:, 3]], axis=1)
-    left = Finish(matrix, area, mirror)
-    if finished:
-        image = finish(image, left)
-    return Sample(image, np.ascontiguousarray(placed, np.float32), labels, None if finished else left)
+        boxes = np.stack([1 - boxes[:, 2], boxes[:, 1], 1 - boxes[:, 0], boxes[:, 3]], axis=1)
+    left = Finish(matrix, view.area, mirror)
+    image = finish(view.image, left) if finished else view.image
+    return Sample(image, np.ascontiguousarray(boxes, np.float32), view.labels, None if finished else left)
 
 
-_Moved = tuple[Pixels, Area, NDArray[np.float32], NDArray[np.bool_]]
-
-
-def _whole(
-    photo: Photo, boxes: NDArray[np.float32], spec: AugmentSpec, network: InputSpec, rng: np.random.Generator
-) -> _Moved:
-    """The whole photo by the very function that prediction uses: (pixels, its place, boxes as fractions, all kept)."""
-    pixels = photo.read()
-    stored = np.array([pixels.shape[1] / photo.size[0], pixels.shape[0] / photo.size[1]] * 2, np.float32)
-    prepared = prepare(pixels, network)
-    scale = np.array([prepared.scale_x, prepared.scale_y] * 2, np.float32) * stored
-    pad = np.array([prepared.pad_x, prepared.pad_y] * 2, np.float32)
-    sides = np.array([network.width, network.height] * 2, np.float32)
-    placed = np.clip((boxes * scale + pad) / sides, 0, 1)
-    width, height = round(pixels.shape[1] * prepared.scale_x), round(pixels.shape[0] * prepared.scale_y)
-    area = (prepared.pad_x, prepared.pad_y, prepared.pad_x + width, prepared.pad_y + height)
-    return prepared.pixels, area, placed, np.ones(len(boxes), np.bool_)
-
-
-def _move(
-    photo: Photo, boxes: NDArray[np.float32], spec: AugmentSpec, network: InputSpec, rng: np.random.Generator
-) -> _Moved:
-    """The photo through a drawn window: (pixels, its place, the remaining boxes as fractions, which those are)."""
-    window = Window(0, 0, *photo.size)
+def look(item: Item, spec: AugmentSpec, network: InputSpec, rng: np.random.Generator) -> View:
+    """The photo through a drawn window with the objects that remain, or the whole of it where nothing may move."""
+    if not spec.moves:
+        return _whole(item, network)
+    window = Window(0, 0, *item.photo.size)
     if rng.random() < spec.zoom_out_p:
         window = zoom_window(window, spec.zoom_out_max, rng)
     if spec.crop:
-        window = crop_window(window, boxes, spec.crop_options, spec.crop_scale, spec.crop_aspect, spec.crop_trials, rng)
-    cut, kept = visible(boxes, window, by_center=spec.crop)
-    patch = render(photo, window, network)
+        window = crop_window(
+            window, item.boxes, spec.crop_options, spec.crop_scale, spec.crop_aspect, spec.crop_trials, rng
+        )
+    cut, kept = visible(item.boxes, window, by_center=spec.crop)
+    patch = render(item.photo, window, network)
     image = canvas([patch], spec.fill or fill_color(network), network)
-    return image, patch.area, patch.place(cut[kept], network), kept
+    return View(image, patch.area, patch.place(cut[kept], network), item.labels[kept])
 
 
-def visible(
-    boxes: NDArray[np.float32], window: Window, *, by_center: bool
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """The parts of boxes [n, 4] in the window, and of which enough is left; `by_center`: whose centre is inside."""
-    cut = window.clip(boxes)
-    kept = window.holds_centers(boxes) if by_center else np.ones(len(boxes), np.bool_)
-    return cut, kept & ((cut[:, 2:] - cut[:, :2]) >= _MIN_SIDE).all(axis=1)
+def _whole(item: Item, network: InputSpec) -> View:
+    """The whole photo by the very function that prediction uses."""
+    pixels = item.photo.read()
+    prepared = prepare(pixels, network)
+    width, height = item.photo.size
+    x, y = prepared.pad_x, prepared.pad_y
+    inner_width, inner_height = round(pixels.shape[1] * prepared.scale_x), round(pixels.shape[0] * prepared.scale_y)
+    scale = np.array([inner_width / width, inner_height / height] * 2, np.float32)
+    sides = np.array([network.width, network.height] * 2, np.float32)
+    boxes = np.clip((item.boxes * scale + np.array([x, y] * 2, np.float32)) / sides, 0, 1)
+    return View(prepared.pixels, (x, y, x + inner_width, y + inner_height), boxes, item.labels)

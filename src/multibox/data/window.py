@@ -7,6 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+_MIN_SIDE = 1.0
+"""Objects of which less than this many pixels of the photo is left in width or height are dropped."""
+
 
 @dataclass(frozen=True, slots=True)
 class Window:
@@ -44,6 +47,15 @@ class Window:
         centers = (boxes[:, :2] + boxes[:, 2:]) / 2
         low, high = np.array([self.x1, self.y1]), np.array([self.x2, self.y2])
         return np.asarray(((centers > low) & (centers < high)).all(axis=1))
+
+
+def visible(
+    boxes: NDArray[np.float32], window: Window, *, by_center: bool
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """The parts of boxes [n, 4] in the window, and of which enough is left; `by_center`: whose centre is inside."""
+    cut = window.clip(boxes)
+    kept = window.holds_centers(boxes) if by_center else np.ones(len(boxes), np.bool_)
+    return cut, kept & ((cut[:, 2:] - cut[:, :2]) >= _MIN_SIDE).all(axis=1)
 
 
 def zoom_window(photo: Window, largest: float, rng: np.random.Generator) -> Window:

@@ -103,7 +103,13 @@ def _make_loader(setup: Setup, folder: Path) -> DataLoader[Any]:
     options, network = setup.options, setup.network.spec.input
     device = accelerator_of(options)
     samples = TrainSamples(
-        setup.train, network, augmentation(options), options.seed, cache=options.cache, finished=device == "cpu"
+        setup.train,
+        network,
+        augmentation(options),
+        options.seed,
+        cache=options.cache,
+        finished=device == "cpu",
+        mixed_epochs=max(0, options.epochs - options.close_mosaic),
     )
     pin = device == "cuda"
     loader = make_loader(samples, batch=options.batch, seed=options.seed, workers=options.workers, pin=pin)
