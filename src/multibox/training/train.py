@@ -102,8 +102,17 @@ def _run(setup: Setup, folder: Path, *, resumed: Path | None) -> TrainResult:
 def _make_loader(setup: Setup, folder: Path) -> DataLoader[Any]:
     """The batches; the first of them is drawn into `train_batch0.jpg`."""
     options, network = setup.options, setup.network.spec.input
-    samples = TrainSamples(setup.train, network, augmentation(options), options.seed, cache=options.cache)
-    pin = accelerator_of(options) == "cuda"
+    device = accelerator_of(options)
+    samples = TrainSamples(
+        setup.train,
+        network,
+        augmentation(options),
+        options.seed,
+        cache=options.cache,
+        finished=device == "cpu",
+        mixed_epochs=max(0, options.epochs - options.close_mosaic),
+    )
+    pin = device == "cuda"
     loader = make_loader(samples, batch=options.batch, seed=options.seed, workers=options.workers, pin=pin)
     keyed = EpochSamples(samples)
     first = to_batch([keyed[key] for key in islice(loader.sampler, options.batch)])
