@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -20,8 +22,9 @@ def test_the_readme_is_short_enough_to_be_read() -> None:
     assert len(README.splitlines()) < 200
 
 
-def test_the_model_tables_are_made_from_todays_sheets() -> None:
-    made = subprocess.run([sys.executable, ROOT / "docs" / "model_table.py", "--check"], capture_output=True, text=True)
+@pytest.mark.parametrize("script", ["model_table.py", "recipe_table.py"])
+def test_the_tables_are_made_from_todays_sheets(script: str) -> None:
+    made = subprocess.run([sys.executable, ROOT / "docs" / script, "--check"], capture_output=True, text=True)
     assert made.returncode == 0, made.stderr
 
 

@@ -12,7 +12,7 @@ RECIPES = sorted((Path(__file__).resolve().parent.parent / "recipes").glob("*.ya
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_a_recipe_is_read_whole_and_names_a_sheet(path: Path) -> None:
     pytest.importorskip("torch")
-    from multibox.training.options import read_options
+    from multibox.training.options_file import read_options
 
     options = read_options(path, {"data": "somewhere"})
     assert options.model in list_models()

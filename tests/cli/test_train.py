@@ -132,3 +132,27 @@ def test_a_family_on_another_backbone_for_another_input_is_trained_and_goes_on(c
     assert run("train", *words, "--workers", 0, "--epochs", 1, "--project", tmp_path, "--name", "b") == 0
     assert "taken over, 0 as initialised" in capsys.readouterr().err
     assert checkpoint.load(tmp_path / "b/weights/last.safetensors").spec.name == "ssdlite64_lcnet_050"
+
+
+def test_a_recipe_names_the_model_and_typed_words_win(capsys, data, tmp_path):
+    words = ("train", "--recipe", "torchvision_ssdlite", "--data", data, "--batch", 2, "--imgsz", 64)
+    assert run(*words, "--dry-run", "--json", "--project", tmp_path / "runs", "--epochs", 3) == 0
+    out, err = capsys.readouterr()
+    report = json.loads(out)
+    assert report["model"]["name"] == "ssdlite64_mobilenet_v3_large"
+    assert report["length"]["epochs"] == 3
+    assert report["rate"]["from"] == "0.15 for 192 images -> 0.0015625 for 2"
+    assert "learning rate 0.15 for 192 images -> 0.0015625 for 2" in err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_dry_run_is_a_table_on_stdout(capsys, data, sheet):
+    words = ("train", "--recipe", "nvidia", "--data", data, "--model", sheet, "--batch", 2)
+    assert run(*words, "--dry-run", "--quiet") == 0
+    out, err = capsys.readouterr()
+    assert "recipe nvidia" not in err
+    lines = [" ".join(line.split()) for line in out.splitlines()]
+    assert "recipe name nvidia" in lines
+    assert "from 0.0026 for 32 images -> 0.0001625 for 2" in lines
+    assert "run folder runs/train/run" in lines
+    assert run("train", "--resume", "x", "--dry-run") == 2

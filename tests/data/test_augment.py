@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import pickle
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from multibox.data.dataset import Dataset, Record
 from multibox.data.finish import Finish, finish
 from multibox.data.photometric import Photometric, draw_matrix, mean_color
 from multibox.data.samples import Batch, TrainSamples, collate
-from multibox.data.window import Window, crop_window, zoom_window
+from multibox.data.window import CropRule, Window, crop_window, zoom_window
 from multibox.errors import DataError
 from multibox.images.prepare import prepare
 from multibox.images.read import read_image
@@ -84,7 +85,7 @@ def test_a_flip_mirrors_pixels_and_boxes() -> None:
             data,
             box,
             np.array([0]),
-            AugmentSpec(photometric=None, zoom_out_p=0, crop=False, flip_p=p),
+            AugmentSpec(photometric=None, zoom_out_p=0, crop=None, flip_p=p),
             network(),
             np.random.default_rng(0),
         )
@@ -130,23 +131,50 @@ def test_a_crop_has_the_iou_aspect_and_scale_it_was_drawn_for() -> None:
     boxes = np.array([[10, 10, 120, 150], [200, 100, 300, 220]], np.float32)
     for least in (0.0, 0.3, 0.5, 0.9):
         for _ in range(40):
-            crop = crop_window(canvas, boxes, (least, 1.0), (0.3, 1.0), (0.5, 2.0), 40, rng)
+            crop = crop_window(canvas, boxes, CropRule(options=(least, 1.0)), rng)
             if crop == canvas:
                 continue
             assert canvas.x1 <= crop.x1 and crop.x2 <= canvas.x2 and canvas.y1 <= crop.y1 and crop.y2 <= canvas.y2
             assert 0.5 <= crop.width / crop.height <= 2.0
             assert 0.3 * 400 - 1 <= crop.width <= 400 and 0.3 * 300 - 1 <= crop.height <= 300
-            inside = crop.holds_centers(boxes)
-            cut = crop.clip(boxes)
-            overlap = (cut[:, 2:] - cut[:, :2]).clip(0).prod(1)
-            union = crop.width * crop.height + (boxes[:, 2:] - boxes[:, :2]).prod(1) - overlap
-            assert (overlap / union)[inside].max() >= least
+            assert box_ious(crop, boxes)[crop.holds_centers(boxes)].max() >= least
 
 
 def test_crops_without_the_whole_image_among_the_options_end() -> None:
     tiny = np.array([[1, 1, 2, 2]], np.float32)
     canvas = Window(0, 0, 500, 500)
-    assert crop_window(canvas, tiny, (0.9,), (0.3, 1.0), (0.5, 2.0), 40, np.random.default_rng(0)) == canvas
+    assert crop_window(canvas, tiny, CropRule(options=(0.9,)), np.random.default_rng(0)) == canvas
+
+
+@pytest.mark.parametrize("objects", ["all", "all_or_none"])
+def test_a_crop_can_ask_for_the_iou_of_all_objects(objects: Literal["all", "all_or_none"]) -> None:
+    rng, canvas = np.random.default_rng(0), Window(0, 0, 400, 300)
+    boxes = np.array([[100, 80, 300, 240], [120, 60, 320, 230]], np.float32)
+    rule, seen = CropRule(options=(0.4, 1.0), objects=objects), 0
+    for _ in range(60):
+        crop = crop_window(canvas, boxes, rule, rng)
+        if crop != canvas:
+            iou = box_ious(crop, boxes)
+            assert crop.holds_centers(boxes).any()
+            assert iou.min() >= 0.4 or (objects == "all_or_none" and iou.max() <= 0.6)
+            seen += 1
+    assert seen > 20
+
+
+def test_a_crop_drawn_by_scale_and_aspect_has_that_area_and_shape() -> None:
+    rng, canvas = np.random.default_rng(0), Window(0, 0, 800, 400)
+    rule = CropRule(options=(0.0,), shape="scale_aspect", trials=1)
+    crops = [crop_window(canvas, np.zeros((0, 4), np.float32), rule, rng) for _ in range(300)]
+    shapes = np.array([(crop.width / 800, crop.height / 400) for crop in crops])
+    scale, aspect = np.sqrt(shapes.prod(1)), shapes[:, 0] / shapes[:, 1]
+    assert (scale > 0.29).all() and (scale <= 1).all() and scale.min() < 0.35
+    assert (aspect > 0.48).all() and (aspect < 2.05).all() and aspect.max() > 1.8
+
+
+def box_ious(crop: Window, boxes: np.ndarray) -> np.ndarray:
+    cut = crop.clip(boxes)
+    overlap = (cut[:, 2:] - cut[:, :2]).clip(0).prod(1)
+    return overlap / (crop.width * crop.height + (boxes[:, 2:] - boxes[:, :2]).prod(1) - overlap)
 
 
 def test_objects_whose_centre_is_cut_away_are_dropped_with_their_labels() -> None:
@@ -163,7 +191,7 @@ def distort(image: np.ndarray, spec: Photometric, rng: np.random.Generator) -> n
     return finish(image, Finish(draw_matrix(spec, mean_color(image, area), rng), area, False))
 
 
-def always(**ranges: tuple[float, float]) -> Photometric:
+def always(**ranges: Any) -> Photometric:
     """Every step with probability one, those not named at their neutral value."""
     neutral = {"brightness": (1.0, 1.0), "contrast": (1.0, 1.0), "saturation": (1.0, 1.0), "hue": (0.0, 0.0)}
     return Photometric(p=1.0, **{**neutral, **ranges})
@@ -174,12 +202,15 @@ def always(**ranges: tuple[float, float]) -> Photometric:
     [
         ({}, [[100, 50, 30]]),
         ({"brightness": (1.1, 1.1)}, [[110, 55, 33]]),
+        ({"brightness_shift": (-20.0, -20.0)}, [[80, 30, 10]]),
         ({"contrast": (0.5, 0.5)}, [[81, 56, 46]]),
+        ({"contrast": (0.5, 0.5), "contrast_about": 0.0}, [[50, 25, 15]]),
+        ({"contrast": (0.5, 0.5), "contrast_about": 128.0}, [[114, 89, 79]]),
         ({"saturation": (0.0, 0.0)}, [[63, 63, 63]]),
         ({"saturation": (0.5, 0.5)}, [[81, 56, 46]]),
     ],
 )
-def test_each_photometric_step_is_its_formula(changes: dict[str, tuple[float, float]], expected: list[int]) -> None:
+def test_each_photometric_step_is_its_formula(changes: dict[str, Any], expected: list[int]) -> None:
     image = np.full((4, 4, 3), (100, 50, 30), np.uint8)
     assert np.abs(distort(image, always(**changes), np.random.default_rng(0))[0, 0].astype(int) - expected).max() <= 1
 
@@ -271,7 +302,7 @@ def test_what_is_left_to_the_device_is_drawn_the_same_and_gives_the_same(tmp_pat
 
 
 def test_colours_of_the_canvas_stay(tmp_path: Path) -> None:
-    spec = AugmentSpec(photometric=always(brightness=(2.0, 2.0)), zoom_out_p=1.0, crop=False, flip_p=0, fill=(7, 8, 9))
+    spec = AugmentSpec(photometric=always(brightness=(2.0, 2.0)), zoom_out_p=1.0, crop=None, flip_p=0, fill=(7, 8, 9))
     data = encoded(np.full((90, 120, 3), 60, np.uint8))
     sample = augment(data, NO_BOXES, NO_LABELS, spec, network(), np.random.default_rng(1))
     photo = (sample.image == 120).all(axis=2)

@@ -26,11 +26,43 @@ def test_weight_decay_can_spare_norms_and_biases():
     assert len(decayed["params"]) + len(spared["params"]) == len(list(make_network().parameters()))
 
 
-@pytest.mark.parametrize(("word", "kind"), [("sgd", torch.optim.SGD), ("adamw", torch.optim.AdamW)])
+@pytest.mark.parametrize(
+    ("word", "kind"),
+    [
+        ("sgd", torch.optim.SGD), ("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW),
+        ("rmsprop", torch.optim.RMSprop),
+    ],
+)  # fmt: skip
 def test_the_optimizer_is_the_one_asked_for_at_the_rate_asked_for(word, kind):
     optimizer = make_optimizer(make_network(), replace(GIVEN, optimizer=word))
     assert isinstance(optimizer, kind)
     assert optimizer.param_groups[0]["lr"] == 0.1
+
+
+def test_biases_of_convolutions_learn_twice_as_fast_without_decay_and_norms_as_weights_do():
+    weights, biases = make_optimizer(make_network(), replace(GIVEN, bias_rate=2.0, decay_biases=False)).param_groups
+    assert (weights["lr"], weights["weight_decay"], biases["lr"], biases["weight_decay"]) == (0.1, 0.5, 0.2, 0.0)
+    assert [len(group["params"]) for group in (weights, biases)] == [6, 2]
+    assert [parameter.shape[0] for parameter in biases["params"]] == [4, 2]
+
+
+def test_the_moments_of_each_optimizer_are_those_given():
+    def defaults(**changes):
+        return make_optimizer(make_network(), replace(GIVEN, momentum=0.8, **changes)).defaults
+
+    assert defaults(nesterov=True)["nesterov"] is True
+    assert (defaults(optimizer="rmsprop")["alpha"], defaults(optimizer="rmsprop")["momentum"]) == (0.99, 0.8)
+    assert defaults(optimizer="rmsprop", square_decay=0.9)["alpha"] == 0.9
+    assert defaults(optimizer="adam")["betas"] == (0.8, 0.999)
+    assert defaults(optimizer="adamw", square_decay=0.95)["betas"] == (0.8, 0.95)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"nesterov": True, "momentum": 0.0}, {"nesterov": True, "optimizer": "adam"}, {"square_decay": 0.9}]
+)
+def test_what_an_optimizer_would_ignore_is_refused(changes):
+    with pytest.raises(UsageError, match=next(iter(changes))):
+        replace(GIVEN, **changes)
 
 
 def test_a_frozen_part_is_not_in_the_optimizer():

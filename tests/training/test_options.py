@@ -7,7 +7,9 @@ import pytest
 import yaml
 
 from multibox.errors import UsageError
-from multibox.training.options import TrainOptions, make_options, read_options, resolve, to_table
+from multibox.training.options import TrainOptions
+from multibox.training.options_file import make_options, read_options, to_table
+from multibox.training.resolve import resolve
 from multibox.zoo import load_spec
 
 GIVEN = TrainOptions(data="photos", model="ssd300_vgg16")

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from multibox.cli.train_words import options_of, split_lists
+
 if TYPE_CHECKING:
     from multibox.training.train import TrainResult
 
@@ -23,6 +25,10 @@ def train(
     data: Annotated[str | None, _what("--data", "-d", help="The dataset's folder, in VOC or COCO layout.")] = None,
     model: Annotated[
         str | None, _what("--model", "-m", help="A sheet's name or path, or a file with weights to go on from.")
+    ] = None,
+    recipe: Annotated[
+        str | None,
+        _what("--recipe", help="How to train, and which model: see 'multibox recipes list', or a .toml file."),
     ] = None,
     weights: Annotated[
         str | None,
@@ -46,9 +52,13 @@ def train(
         str | None, _what("--names", "--classes", help="Classes and their order, a,b,c. [default: the data's]")
     ] = None,
     epochs: Annotated[int | None, _what("--epochs", help="[default: 60]")] = None,
+    iterations: Annotated[int | None, _what("--iterations", help="Length in steps, instead of epochs.")] = None,
     batch: Annotated[int | None, _what("--batch", "--batch-size", help="Images per step. [default: 16]")] = None,
     config: Annotated[Path | None, _what("--config", help="A YAML file of options, such as a run's args.yaml.")] = None,
     resume: Annotated[Path | None, _what("--resume", help="The folder of a run to go on with.")] = None,
+    dry_run: Annotated[
+        bool, _what("--dry-run", help="Check everything, print the resolved run, write nothing.")
+    ] = False,
     device: Annotated[str | None, _what("--device", help="auto, cpu, cuda, cuda:N or mps. [default: auto]")] = None,
     workers: Annotated[int | None, _what("--workers", help="Processes that read images. [default: 2]")] = None,
     threads: Annotated[int | None, _what("--threads", help="CPU threads of the network. [default: torch's]")] = None,
@@ -58,21 +68,55 @@ def train(
         float | None, _learn("--lr0", "--lr", help="Highest learning rate. [default: the model's, scaled to the batch]")
     ] = None,
     lr_final: Annotated[
-        float | None, _learn("--lr-final", help="Last rate of the cosine, a share of lr0. [default: 0]")
+        float | None, _learn("--lr-final", help="Last rate of cosine and poly, a share of lr0. [default: 0]")
     ] = None,
-    optimizer: Annotated[Literal["sgd", "adamw"] | None, _learn("--optimizer", help="[default: sgd]")] = None,
+    optimizer: Annotated[
+        Literal["sgd", "adam", "adamw", "rmsprop"] | None, _learn("--optimizer", help="[default: sgd]")
+    ] = None,
     momentum: Annotated[float | None, _learn("--momentum", help="[default: 0.9]")] = None,
+    nesterov: Annotated[bool | None, _learn("--nesterov/--no-nesterov", help="Nesterov's momentum.")] = None,
+    square_decay: Annotated[
+        float | None, _learn("--square-decay", help="Of the mean of squared gradients. [default: 0.999, rmsprop 0.99]")
+    ] = None,
     weight_decay: Annotated[float | None, _learn("--weight-decay", help="[default: the model's]")] = None,
     decay_norms: Annotated[
         bool | None, _learn("--decay-norms/--no-decay-norms", help="Whether norms and biases decay. [default: yes]")
     ] = None,
+    decay_biases: Annotated[
+        bool | None,
+        _learn("--decay-biases/--no-decay-biases", help="Whether convolutions' biases decay. [default: yes]"),
+    ] = None,
+    bias_rate: Annotated[
+        float | None, _learn("--bias-rate", help="Rate of convolutions' biases, times that of all else. [default: 1]")
+    ] = None,
     schedule: Annotated[
-        Literal["cosine", "step", "constant"] | None, _learn("--schedule", help="[default: cosine]")
+        Literal["cosine", "step", "poly", "constant"] | None, _learn("--schedule", help="[default: cosine]")
     ] = None,
     milestones: Annotated[
-        str | None, _learn("--milestones", help="Where steps are, shares of the training. [default: 0.67,0.89]")
+        str | None,
+        _learn("--milestones", help="Where steps are: shares of the training below 1, or epochs. [default: 0.67,0.89]"),
+    ] = None,
+    step_factor: Annotated[
+        float | None, _learn("--step-factor", help="By which a step multiplies the rate. [default: 0.1]")
+    ] = None,
+    poly_power: Annotated[
+        float | None, _learn("--poly-power", help="Power of poly's remaining share. [default: 1]")
+    ] = None,
+    rate_every: Annotated[
+        int | None, _learn("--rate-every", help="Epochs between changes of the rate. [default: 0, every step]")
+    ] = None,
+    decay_from: Annotated[
+        Literal["warmup", "start"] | None,
+        _learn("--decay-from", help="Where cosine and poly begin: after the warm-up, or under it. [default: warmup]"),
+    ] = None,
+    warmup: Annotated[Literal["linear", "constant"] | None, _learn("--warmup", help="[default: linear]")] = None,
+    warmup_start: Annotated[
+        float | None, _learn("--warmup-start", help="First rate of the warm-up, a share. [default: 0.001]")
     ] = None,
     warmup_epochs: Annotated[float | None, _learn("--warmup-epochs", help="[default: 1]")] = None,
+    warmup_steps: Annotated[
+        int | None, _learn("--warmup-steps", help="Its length in steps; with epochs too, the shorter.")
+    ] = None,
     clip_grad: Annotated[
         float | None, _learn("--clip-grad", help="Largest norm of the gradient. [default: none]")
     ] = None,
@@ -151,8 +195,13 @@ def train(
     Classes come from the data. Logs go to stderr; the run's folder, its weights and metrics to stdout.
     """
     given = {key: value for key, value in locals().items() if value is not None}
-    apart = {key: given.pop(key, None) for key in ("json", "quiet", "config", "resume")}
-    result = _run(_split_lists(given), apart["config"], apart["resume"], quiet)
+    apart = {key: given.pop(key, None) for key in ("json", "quiet", "config", "resume", "dry_run")}
+    if dry_run:
+        from multibox.cli.dry_run import preview
+
+        preview(split_lists(given), apart["config"], apart["resume"], quiet, json)
+        return
+    result = _run(split_lists(given), apart["config"], apart["resume"], quiet)
     _show(result, json)
     if result.interrupted:
         raise typer.Exit(130)
@@ -166,35 +215,16 @@ def _run(given: dict[str, Any], config: Path | None, resumed: Path | None, quiet
     from multibox.cli.logs import logs_to_stderr
     from multibox.errors import UsageError
     from multibox.training import train as room
-    from multibox.training.options import make_options, read_options
 
     with logs_to_stderr(quiet):
         if resumed is not None:
-            fixed = [key for key in ("data", "model", "weights", "backbone", "imgsz", "names") if key in given]
+            fixed = [
+                key for key in ("data", "model", "recipe", "weights", "backbone", "imgsz", "names") if key in given
+            ]
             if fixed or config:
                 raise UsageError(f"--resume goes on as the run began; leave out --{fixed[0] if fixed else 'config'}")
             return room.resume(resumed, given)
-        for needed in ("data", "model"):
-            if needed not in given and config is None:
-                raise UsageError(
-                    f"--{needed} is missing; for example: multibox train --data FOLDER --model ssd300_vgg16"
-                )
-        return room.train(read_options(config, given) if config else make_options(given))
-
-
-def _split_lists(given: dict[str, Any]) -> dict[str, Any]:
-    """Words between commas as tuples, numbers where they are numbers."""
-    for key in ("names", "freeze"):
-        if key in given:
-            given[key] = tuple(word.strip() for word in given[key].split(",") if word.strip())
-    if "milestones" in given:
-        try:
-            given["milestones"] = tuple(float(word) for word in given["milestones"].split(","))
-        except ValueError:
-            raise typer.BadParameter(
-                f"'{given['milestones']}' is not numbers between commas", param_hint="--milestones"
-            ) from None
-    return given
+        return room.train(options_of(given, config))
 
 
 def _show(result: TrainResult, json: bool) -> None:

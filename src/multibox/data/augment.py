@@ -20,7 +20,7 @@ from multibox.data.photo import Photo, open_photo
 from multibox.data.photometric import Photometric, draw_matrix, mean_color
 from multibox.data.render import canvas, render
 from multibox.data.view import Item, View
-from multibox.data.window import Window, crop_window, visible, zoom_window
+from multibox.data.window import CropRule, Window, crop_window, visible, zoom_window
 from multibox.images.prepare import fill_color, prepare
 from multibox.images.read import Pixels
 from multibox.spec import InputSpec
@@ -30,21 +30,15 @@ from multibox.spec import InputSpec
 class AugmentSpec:
     """What is drawn for each image; the defaults are the paper's. `p` are probabilities, ranges are (low, high).
 
-    `fill` is the canvas colour of zoom-out, RGB 0..255; none: the model's mean. `crop_options` are the least IoU of a
-    crop with some object that one draw asks for; 1 keeps the whole image. Without any legal crop in `crop_trials`
-    another option is drawn. `mosaic` and `mixup` are probabilities too; `mosaic_scale` is how large the photos of a
-    mosaic are against what they are in an input of their own.
+    `fill` is the canvas colour of zoom-out, RGB 0..255; none: the model's mean. `mosaic` and `mixup` are probabilities
+    too; `mosaic_scale` is how large the photos of a mosaic are against what they are in an input of their own.
     """
 
     photometric: Photometric | None = field(default_factory=Photometric)
     zoom_out_p: float = 0.5
     zoom_out_max: float = 4.0
     fill: tuple[int, int, int] | None = None
-    crop: bool = True
-    crop_options: tuple[float, ...] = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0)
-    crop_scale: tuple[float, float] = (0.3, 1.0)
-    crop_aspect: tuple[float, float] = (0.5, 2.0)
-    crop_trials: int = 40
+    crop: CropRule | None = field(default_factory=CropRule)
     flip_p: float = 0.5
     mosaic: float = 0.0
     mosaic_scale: tuple[float, float] = (0.5, 1.0)
@@ -53,12 +47,12 @@ class AugmentSpec:
     @classmethod
     def none(cls) -> AugmentSpec:
         """Nothing drawn: the image exactly as prediction sees it."""
-        return cls(photometric=None, zoom_out_p=0.0, crop=False, flip_p=0.0)
+        return cls(photometric=None, zoom_out_p=0.0, crop=None, flip_p=0.0)
 
     @property
     def moves(self) -> bool:
         """Whether zoom-out or crop can change what is seen."""
-        return self.crop or self.zoom_out_p > 0.0
+        return self.crop is not None or self.zoom_out_p > 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,11 +105,9 @@ def look(item: Item, spec: AugmentSpec, network: InputSpec, rng: np.random.Gener
     window = Window(0, 0, *item.photo.size)
     if rng.random() < spec.zoom_out_p:
         window = zoom_window(window, spec.zoom_out_max, rng)
-    if spec.crop:
-        window = crop_window(
-            window, item.boxes, spec.crop_options, spec.crop_scale, spec.crop_aspect, spec.crop_trials, rng
-        )
-    cut, kept = visible(item.boxes, window, by_center=spec.crop)
+    if spec.crop is not None:
+        window = crop_window(window, item.boxes, spec.crop, rng)
+    cut, kept = visible(item.boxes, window, by_center=spec.crop is not None)
     patch = render(item.photo, window, network)
     image = canvas([patch], spec.fill or fill_color(network), network)
     return View(image, patch.area, patch.place(cut[kept], network), item.labels[kept])

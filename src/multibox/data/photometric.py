@@ -2,19 +2,22 @@
 
 Per pixel the whole distortion is `matrix @ (r, g, b, 1)`, done once in uint8. Against the chain of separate steps two
 things differ, both invisible to a detector: values are limited to 0..255 once at the end, and hue turns about the grey
-axis (as in YIQ) instead of around HSV's hexagon. Contrast pivots on the mean grey of what is seen.
+axis (as in YIQ) instead of around HSV's hexagon.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ConfigDict
 
 from multibox.images.read import Pixels
+from multibox.spec.network import STRICT
 
 _GREY = np.array([0.299, 0.587, 0.114])
 _TO_YIQ = np.array([[0.299, 0.587, 0.114], [0.595716, -0.274453, -0.321263], [0.211456, -0.522591, 0.311135]])
@@ -34,11 +37,17 @@ _LUMA, _CHROMA, _TURNED = (
 class Photometric:
     """Ranges (low, high) of factors, hue in turns of the colour circle; each is drawn with probability `p`.
 
-    `shuffle_p` is the probability of a random order of the colour channels.
+    `brightness_shift` is added, on the scale 0..255, by the same draw as the factor of brightness. `contrast_about` is
+    the value that contrast keeps; none: the mean grey of what is seen. `shuffle_p` is the probability of a random order
+    of the colour channels.
     """
 
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
     brightness: tuple[float, float] = (0.875, 1.125)
+    brightness_shift: tuple[float, float] = (0.0, 0.0)
     contrast: tuple[float, float] = (0.5, 1.5)
+    contrast_about: float | None = None
     saturation: tuple[float, float] = (0.5, 1.5)
     hue: tuple[float, float] = (-0.05, 0.05)
     p: float = 0.5
@@ -64,19 +73,30 @@ def draw_matrix(spec: Photometric, mean: NDArray[np.float64], rng: np.random.Gen
         return None
     whole = np.eye(3, 4)
     for kind in kinds:
-        low, high = (spec.brightness, spec.contrast, spec.saturation, spec.hue)[kind]
-        whole = _after(whole, kind, low + (high - low) * factor[kind], mean)
+        whole = _after(whole, kind, spec, factor[kind], mean)
     return whole[rng.permutation(3)] if shuffled else whole
 
 
-def _after(whole: NDArray[np.float64], kind: int, value: float, mean: NDArray[np.float64]) -> NDArray[np.float64]:
+def _after(
+    whole: NDArray[np.float64], kind: int, spec: Photometric, draw: float, mean: NDArray[np.float64]
+) -> NDArray[np.float64]:
     """The distortion `whole` [3, 4], then brightness (0), contrast (1), saturation (2) or hue (3) on what it gives."""
+    value = _within((spec.brightness, spec.contrast, spec.saturation, spec.hue)[kind], draw)
     if kind == 3:
         turn = 2 * math.pi * value
         return np.asarray((_LUMA + math.cos(turn) * _CHROMA + math.sin(turn) * _TURNED) @ whole)
     changed = whole * value
-    if kind == 1:
-        changed[:, 3] += (1.0 - value) * float(_GREY @ (whole[:, :3] @ mean + whole[:, 3]))
+    if kind == 0:
+        changed[:, 3] += _within(spec.brightness_shift, draw)
+    elif kind == 1:
+        kept = spec.contrast_about
+        grey = float(_GREY @ (whole[:, :3] @ mean + whole[:, 3])) if kept is None else kept
+        changed[:, 3] += (1.0 - value) * grey
     elif kind == 2:
         changed += (1.0 - value) * (_GREY @ whole)
     return changed
+
+
+def _within(span: tuple[float, float], draw: float) -> float:
+    """The value at a share, 0 to 1, of the way from low to high."""
+    return span[0] + (span[1] - span[0]) * draw

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ConfigDict
+
+from multibox.spec.network import STRICT
 
 _MIN_SIDE = 1.0
 """Objects of which less than this many pixels of the photo is left in width or height are dropped."""
+
+
+_EXCESS = 0.2
+"""By how much an object may exceed the IoU that is asked for where not all reach it (MindCV)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,48 +75,70 @@ def zoom_window(photo: Window, largest: float, rng: np.random.Generator) -> Wind
     return Window(photo.x1 - left, photo.y1 - top, photo.x1 - left + width, photo.y1 - top + height)
 
 
-def crop_window(
-    canvas: Window,
-    boxes: NDArray[np.float32],
-    options: tuple[float, ...],
-    scale: tuple[float, float],
-    aspect: tuple[float, float],
-    trials: int,
-    rng: np.random.Generator,
-) -> Window:
-    """A part of the canvas whose IoU with some object centred in it is at least that of a drawn option; 1: all of it.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CropRule:
+    """How a part of an image is cut out; the defaults are torchvision's.
 
-    `scale` limits the crop's sides against the canvas, `aspect` its width against its height. An image without objects
-    may be cropped anywhere. All trials of one option are judged at once; the first legal one is taken.
+    `options` are the least IoU with objects that one draw asks for; 1 keeps the whole image. Without any legal crop in
+    `trials` another option is drawn. `scale` limits the crop's sides against the image's, `aspect` its width against
+    its height.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    options: tuple[float, ...] = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0)
+    scale: tuple[float, float] = (0.3, 1.0)
+    aspect: tuple[float, float] = (0.5, 2.0)
+    trials: int = 40
+    objects: Literal["any", "all", "all_or_none"] = "any"
+    """Which reach the IoU: one centred in the crop; all of the image (MMDetection, GluonCV); all that are touched, or
+    none exceeds it by 0.2 (MindCV). One at least is centred in the crop."""
+    shape: Literal["sides", "scale_aspect"] = "sides"
+    """What is drawn evenly: both sides, or a scale and an aspect relative to the image's (Caffe, GluonCV)."""
+
+
+def crop_window(canvas: Window, boxes: NDArray[np.float32], rule: CropRule, rng: np.random.Generator) -> Window:
+    """A part of the canvas by the rule, whose IoU with objects is at least that of a drawn option.
+
+    An image without objects may be cropped anywhere. All trials of one option are judged at once; the first legal one
+    is taken.
     """
     while True:
-        least = options[rng.integers(len(options))]
+        least = rule.options[rng.integers(len(rule.options))]
         if least >= 1.0:
             return canvas
-        crops = _draw_crops(canvas, scale, trials, rng)
+        crops = _draw_crops(canvas, rule, rng)
         width, height = crops[2] - crops[0], crops[3] - crops[1]
-        legal = (width >= aspect[0] * height) & (width <= aspect[1] * height) & (width > 0) & (height > 0)
+        legal = (width > 0) & (height > 0)
+        if rule.shape == "sides":
+            legal &= (width >= rule.aspect[0] * height) & (width <= rule.aspect[1] * height)
         crops = crops[:, legal]
         if len(boxes):
-            crops = crops[:, _best_iou(crops, boxes) >= least]
+            crops = crops[:, _reaches(crops, boxes, least, rule.objects)]
         if crops.shape[1]:
             x1, y1, x2, y2 = crops[:, 0].tolist()
             return Window(x1, y1, x2, y2)
-        if 1.0 not in options:  # nothing would ever end the search
+        if 1.0 not in rule.options:  # nothing would ever end the search
             return canvas
 
 
-def _draw_crops(canvas: Window, scale: tuple[float, float], trials: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Crops x1, y1, x2, y2 [4, trials] in whole pixels, sides and places drawn evenly."""
-    sides = np.array([canvas.width, canvas.height])
-    drawn = rng.random((2, trials, 2))
-    size = (sides * (scale[0] + (scale[1] - scale[0]) * drawn[0])).astype(np.int64)
+def _draw_crops(canvas: Window, rule: CropRule, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Crops x1, y1, x2, y2 [4, trials] in whole pixels, at places drawn evenly."""
+    sides, (least, most) = np.array([canvas.width, canvas.height]), rule.scale
+    drawn = rng.random((2, rule.trials, 2))
+    share = least + (most - least) * drawn[0]
+    if rule.shape == "scale_aspect":
+        scale = share[:, 0]
+        low, high = np.maximum(rule.aspect[0], scale**2), np.minimum(rule.aspect[1], scale**-2)
+        aspect = np.sqrt(low + (high - low) * drawn[0, :, 1])
+        share = np.stack([scale * aspect, scale / aspect], axis=1)
+    size = (sides * share).astype(np.int64)
     corner = ((sides - size) * drawn[1]).astype(np.int64) + np.array([canvas.x1, canvas.y1])
     return np.concatenate([corner.T, (corner + size).T])
 
 
-def _best_iou(crops: NDArray[np.int64], boxes: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Largest IoU of each crop [4, t] with a box [n, 4] centred strictly inside it [t]; -1 where none is.
+def _reaches(crops: NDArray[np.int64], boxes: NDArray[np.float32], least: float, objects: str) -> NDArray[np.bool_]:
+    """Which crops [4, t] have that IoU with as many boxes [n, 4] as the rule asks for, one centred strictly inside [t].
 
     Coordinate by coordinate: arrays as small as these cost by the number of calls.
     """
@@ -118,6 +148,14 @@ def _best_iou(crops: NDArray[np.int64], boxes: NDArray[np.float32]) -> NDArray[n
     inside = (x > x1) & (x < x2) & (y > y1) & (y < y2)
     width = np.minimum(x2, a2) - np.maximum(x1, a1)
     height = np.minimum(y2, b2) - np.maximum(y1, b1)
-    overlap = np.where(inside, width * height, -1.0)  # what holds a box's centre overlaps it
-    union = (x2 - x1) * (y2 - y1) + (a2 - a1) * (b2 - b1) - overlap
-    return np.asarray((overlap / union).max(axis=1, initial=-1.0))
+    both = (x2 - x1) * (y2 - y1) + (a2 - a1) * (b2 - b1)
+    if objects == "any":
+        overlap = np.where(inside, width * height, -1.0)  # what holds a box's centre overlaps it
+        return np.asarray((overlap / (both - overlap)).max(axis=1, initial=-1.0) >= least)
+    overlap = np.maximum(width, 0) * np.maximum(height, 0)
+    iou = overlap / (both - overlap)
+    counted = np.ones_like(iou) if objects == "all" else overlap
+    legal: NDArray[np.bool_] = np.where(counted > 0, iou, 1.0).min(axis=1) >= least
+    if objects == "all_or_none":
+        legal |= iou.max(axis=1) <= least + _EXCESS
+    return np.asarray(legal & inside.any(axis=1))

@@ -9,7 +9,8 @@ from pathlib import Path
 from multibox.data.dataset import Dataset
 from multibox.network.model import SSD
 from multibox.results.files import write_text
-from multibox.training.options import TrainOptions, to_table
+from multibox.training.options import TrainOptions
+from multibox.training.options_file import to_table
 from multibox.training.pictures import draw_predictions
 from multibox.training.plots import plot_curves
 from multibox.training.results_table import ResultsTable, Row

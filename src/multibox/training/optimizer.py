@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
-import torch
 from torch import nn
-from torch.optim import SGD, AdamW, Optimizer
+from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
 
 from multibox.errors import UsageError, did_you_mean
 from multibox.training.options import TrainOptions
@@ -15,10 +15,13 @@ from multibox.training.options import TrainOptions
 def make_optimizer(network: nn.Module, options: TrainOptions) -> Optimizer:
     """The optimizer of all parameters that learn, by resolved options."""
     assert options.lr0 is not None and options.weight_decay is not None
-    groups, rate = _groups(network, options.weight_decay, options.decay_norms), options.lr0
-    if options.optimizer == "adamw":
-        return AdamW(groups, lr=rate, betas=(options.momentum, 0.999))
-    return SGD(groups, lr=rate, momentum=options.momentum)
+    groups, rate, momentum = _groups(network, options), options.lr0, options.momentum
+    if options.optimizer == "sgd":
+        return SGD(groups, lr=rate, momentum=momentum, nesterov=options.nesterov)
+    if options.optimizer == "rmsprop":
+        return RMSprop(groups, lr=rate, momentum=momentum, alpha=_or(options.square_decay, 0.99))
+    kind = Adam if options.optimizer == "adam" else AdamW
+    return kind(groups, lr=rate, betas=(momentum, _or(options.square_decay, 0.999)))
 
 
 def freeze_parts(network: nn.Module, parts: Iterable[str]) -> None:
@@ -40,13 +43,38 @@ def hold_norms(network: nn.Module, all_norms: bool) -> None:
                 module.eval()
 
 
-def _groups(network: nn.Module, decay: float, decay_norms: bool) -> list[dict[str, object]]:
-    """Parameters with weight decay, and those without."""
-    learning = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    if not learning:
+class _Rule(NamedTuple):
+    """How a parameter learns: its weight decay, and its rate as a multiple of the others'."""
+
+    decay: float
+    rate: float
+
+
+def _groups(network: nn.Module, options: TrainOptions) -> list[dict[str, object]]:
+    """Parameters by rule, those that are treated as convolutions' weights first; shared ones once."""
+    biases = {
+        id(module.bias)
+        for module in network.modules()
+        if isinstance(module, nn.Conv2d | nn.Linear) and module.bias is not None
+    }
+    assert options.lr0 is not None and options.weight_decay is not None
+    plain = _Rule(options.weight_decay, 1.0)
+    groups: dict[_Rule, list[nn.Parameter]] = {plain: []}
+    for parameter in network.parameters():
+        if parameter.requires_grad:
+            bias = id(parameter) in biases
+            spared = parameter.ndim <= 1 and not (options.decay_norms and (options.decay_biases or not bias))
+            rule = _Rule(0.0 if spared else options.weight_decay, options.bias_rate if bias else 1.0)
+            groups.setdefault(rule, []).append(parameter)
+    if not any(groups.values()):
         raise UsageError("freeze: no part of the network is left to learn")
-    spared: list[torch.Tensor] = [] if decay_norms else [parameter for parameter in learning if parameter.ndim <= 1]
-    apart = {id(parameter) for parameter in spared}
-    decayed = [parameter for parameter in learning if id(parameter) not in apart]
-    groups: list[dict[str, object]] = [{"params": decayed, "weight_decay": decay}]
-    return [*groups, {"params": spared, "weight_decay": 0.0}] if spared else groups
+    return [
+        {"params": members, "weight_decay": rule.decay, "lr": options.lr0 * rule.rate}
+        for rule, members in groups.items()
+        if members
+    ]
+
+
+def _or(given: float | None, usual: float) -> float:
+    """The given value, or the usual one."""
+    return usual if given is None else given

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import re
-from dataclasses import MISSING, asdict, dataclass, fields, replace
-from pathlib import Path
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
-import yaml
-from pydantic import TypeAdapter, ValidationError
-
-from multibox.errors import UsageError, did_you_mean
+from multibox.data.photometric import Photometric
+from multibox.data.window import CropRule
+from multibox.errors import UsageError
 from multibox.spec import ModelSpec
 from multibox.training.rules import Assigner, BoxLoss, ClassLoss, LossRules, rules_for
 from multibox.zoo import is_weights_file
@@ -25,6 +23,8 @@ class TrainOptions:
     data: str
     model: str
     """A sheet's name, a sheet's path, or a file with weights to go on from (fine-tuning)."""
+    recipe: str | None = None
+    """The recipe that what is not given comes from, a name or a path (`training.recipe`)."""
     weights: str | None = None
     """Weights to start from, where `model` is a sheet: a file, or a sheet of which weights are published."""
     backbone: str | None = None
@@ -38,20 +38,42 @@ class TrainOptions:
     """The split that chooses the best epoch; `none` trains without validation."""
     names: tuple[str, ...] | None = None
     epochs: int = 60
+    iterations: int | None = None
+    """Length in steps, to the nearest whole epoch; none: `epochs`."""
     batch: int = 16
     lr0: float | None = None
-    """Highest learning rate, taken as given; none: the recipe's of the model, scaled to the batch."""
+    """Highest learning rate, taken as given; none: the model's, scaled to the batch."""
     lr_final: float = 0.0
-    """Last learning rate of the cosine, as a share of `lr0`."""
-    optimizer: Literal["sgd", "adamw"] = "sgd"
+    """Last learning rate of the cosine and of poly, as a share of `lr0`."""
+    optimizer: Literal["sgd", "adam", "adamw", "rmsprop"] = "sgd"
     momentum: float = 0.9
+    """Of SGD and RMSProp, and the first beta of Adam."""
+    nesterov: bool = False
+    square_decay: float | None = None
+    """Decay of the mean of squared gradients; none: 0.999 for Adam, 0.99 for RMSProp."""
     weight_decay: float | None = None
     decay_norms: bool = True
     """Whether weight decay acts on norms and biases too."""
-    schedule: Literal["cosine", "step", "constant"] = "cosine"
+    decay_biases: bool = True
+    """Whether weight decay acts on the biases of convolutions."""
+    bias_rate: float = 1.0
+    """Learning rate of the biases of convolutions, times that of all else."""
+    schedule: Literal["cosine", "step", "poly", "constant"] = "cosine"
     milestones: tuple[float, ...] = (0.67, 0.89)
-    """Where the step schedule multiplies the rate by 0.1, as shares of the training."""
-    warmup_epochs: float = 1.0
+    """Where the step schedule multiplies the rate by `step_factor`: shares of the training below 1, epochs (iterations,
+    where the length is given in these) from 1 on."""
+    step_factor: float = 0.1
+    poly_power: float = 1.0
+    rate_every: int = 0
+    """Epochs between the changes of the rate; 0: it changes with every step."""
+    decay_from: Literal["warmup", "start"] = "warmup"
+    """Where cosine and poly begin: after the warm-up, or with the first step, under it."""
+    warmup: Literal["linear", "constant"] = "linear"
+    warmup_start: float = 0.001
+    """First rate of the warm-up as a share, which a constant warm-up keeps."""
+    warmup_epochs: float | None = None
+    """Length of the warm-up; none: `warmup_steps`, or 1 where that is not given. The shorter of both is taken."""
+    warmup_steps: int | None = None
     clip_grad: float | None = None
     """Largest norm of the gradient; none: not clipped."""
     assigner: Assigner = "sheet"
@@ -79,12 +101,13 @@ class TrainOptions:
     zoom_out: float = 0.5
     """Probability of zooming out, up to `zoom_out_max` times the sides of the photo."""
     zoom_out_max: float = 4.0
-    crop: bool = True
-    """Whether parts of photos are cut out by the paper's IoU rule, with sides of at least `crop_min` of the photo's."""
-    crop_min: float = 0.3
+    crop: bool | CropRule = True
+    """Whether parts of photos are cut out, and by which IoU rule."""
+    crop_min: float | None = None
+    """Smallest side of a crop as a share of the photo's; none: the rule's own, by default 0.3."""
     flip: float = 0.5
     """Probability of a mirrored photo."""
-    photometric: bool = True
+    photometric: bool | Photometric = True
     mosaic: float = 0.0
     """Probability of a sample made of four photos."""
     mixup: float = 0.0
@@ -113,10 +136,11 @@ class TrainOptions:
     def __post_init__(self) -> None:
         """Raises `UsageError` for a value out of its range."""
         _ = self.input_size
-        _at_least(self, 1, "epochs", "batch", "val_period")
+        _at_least(self, 1, "epochs", "iterations", "batch", "val_period")
         _at_least(
-            self, 0, "workers", "warmup_epochs", "save_period", "patience", "momentum", "lr_final", "teacher_weight",
-            "negative_ratio", "box_weight", "close_mosaic",
+            self, 0, "workers", "warmup_epochs", "warmup_steps", "warmup_start", "save_period", "patience", "momentum",
+            "lr_final", "teacher_weight", "negative_ratio", "box_weight", "bias_rate", "step_factor", "poly_power",
+            "rate_every", "close_mosaic",
         )  # fmt: skip
         if self.weights and self.start != self.weights:
             raise UsageError(f"model '{self.model}' is a file with weights, and weights is given too; give one of them")
@@ -130,8 +154,31 @@ class TrainOptions:
             value = getattr(self, name)
             if value is not None and not 0 <= value <= 1:
                 raise UsageError(f"{name} is {value}; it is from 0 to 1")
+        self._check_learning()
         if self.focal_gamma is not None and self.focal_gamma != 0 and not self.focal_gamma >= 1:
             raise UsageError(f"focal_gamma is {self.focal_gamma}; it is 0 or at least 1")
+
+    def _check_learning(self) -> None:
+        """Raises `UsageError` for what the chosen optimizer or schedule would ignore."""
+        if self.nesterov and (self.optimizer != "sgd" or self.momentum == 0):
+            raise UsageError(
+                "nesterov is a kind of momentum of sgd; leave it out, or give optimizer sgd and a momentum"
+            )
+        if self.square_decay is not None and (self.optimizer == "sgd" or not 0 <= self.square_decay < 1):
+            raise UsageError(
+                f"square_decay is {self.square_decay}; it is from 0 to below 1, of adam, adamw and rmsprop"
+            )
+        for milestone in self.milestones:
+            last, unit = (self.iterations, "iterations") if self.iterations else (self.epochs, "epochs")
+            if milestone <= 0 or (milestone >= 1 and milestone > last):
+                raise UsageError(
+                    f"milestones holds {milestone:g}; give shares of the training below 1, or {unit} up to {last}"
+                )
+
+    @property
+    def total_batch(self) -> int:
+        """Images of one step of the optimizer."""
+        return self.batch
 
     @property
     def start(self) -> str | None:
@@ -165,75 +212,6 @@ class TrainOptions:
     def validates(self) -> bool:
         """Whether a split chooses the best epoch."""
         return self.val_split != "none"
-
-
-def resolve(options: TrainOptions, spec: ModelSpec) -> TrainOptions:
-    """The options with the recipe's learning rate and weight decay for this model, and its losses, where not given."""
-    rate = _default_rate(spec, options) if options.lr0 is None else options.lr0
-    decay = _default_decay(spec, options) if options.weight_decay is None else options.weight_decay
-    rules = options.rules(spec)
-    return replace(
-        options,
-        lr0=rate,
-        weight_decay=decay,
-        box_weight=rules.box_weight,
-        focal_alpha=rules.focal_alpha,
-        focal_gamma=rules.focal_gamma,
-    )
-
-
-def _default_rate(spec: ModelSpec, options: TrainOptions) -> float:
-    """The recipe's learning rate for this batch: proportional to the batch, a tenth where trained weights go on.
-
-    Sources: torchvision's references (ssd300_vgg16: 0.002 for 32 images), measured for networks with batch norm
-    (0.05 for 16 images), and 0.001 for 16 images with AdamW.
-    """
-    if options.optimizer == "adamw":
-        per_image = 0.001 / 16
-    elif spec.backbone.name.startswith("vgg"):
-        per_image = 0.002 / 32
-    else:
-        per_image = 0.05 / 16
-    return per_image * options.batch * (0.1 if options.start else 1.0)
-
-
-def _default_decay(spec: ModelSpec, options: TrainOptions) -> float:
-    """The recipe's weight decay: the paper's for VGG, torchvision's for mobile networks, a usual one for AdamW."""
-    if options.optimizer == "adamw":
-        return 0.05
-    return 5e-4 if spec.backbone.name.startswith("vgg") else 4e-5
-
-
-def to_table(options: TrainOptions) -> dict[str, Any]:
-    """Names and plain values, as `args.yaml` holds them."""
-    return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(options).items()}
-
-
-def read_options(path: Path, changes: dict[str, Any]) -> TrainOptions:
-    """The options of a YAML file, some changed. Raises `UsageError` naming the file, the key and the nearest one."""
-    try:
-        table = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UsageError(f"{path}: not a readable file of options ({' '.join(str(error).split())})") from None
-    if not isinstance(table, dict):
-        raise UsageError(f"{path}: not a table of options, such as 'epochs: 60'")
-    return make_options({**table, **changes}, where=str(path))
-
-
-def make_options(table: dict[str, Any], where: str = "options") -> TrainOptions:
-    """The options of a table of names and values. Raises `UsageError` naming the key and what is wrong with it."""
-    known = {field.name: field for field in fields(TrainOptions)}
-    for key in table:
-        if key not in known:
-            raise UsageError(f"{where}: unknown option '{key}'{did_you_mean(str(key), known)}")
-    missing = [key for key, field in known.items() if field.default is MISSING and key not in table]
-    if missing:
-        raise UsageError(f"{where}: option '{missing[0]}' is missing")
-    try:
-        return TypeAdapter(TrainOptions).validate_python(table)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise UsageError(f"{where}: option '{'.'.join(map(str, first['loc']))}': {first['msg']}") from None
 
 
 def _at_least(options: TrainOptions, least: int, *names: str) -> None:

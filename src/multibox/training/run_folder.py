@@ -15,7 +15,8 @@ import yaml
 
 from multibox.errors import MultiboxError, UsageError
 from multibox.results.files import write_text
-from multibox.training.options import TrainOptions, to_table
+from multibox.training.options import TrainOptions
+from multibox.training.options_file import to_table
 
 LAST_CHECKPOINT = "weights/last.ckpt"
 """Everything needed to go on: weights, averages, optimizer, schedule, epoch."""
@@ -24,16 +25,22 @@ _PACKAGES = ("multibox", "torch", "torchvision", "timm", "lightning", "numpy", "
 
 
 def make_run_folder(options: TrainOptions) -> Path:
-    """project/name, or name2, name3, ... where that is taken and `exist_ok` is not set. Raises `MultiboxError`."""
+    """The folder of `free_folder`, made. Raises `MultiboxError`."""
+    folder = free_folder(options)
+    try:
+        (folder / "weights").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise MultiboxError(f"{folder}: the run folder cannot be made ({error.strerror or error})") from None
+    return folder
+
+
+def free_folder(options: TrainOptions) -> Path:
+    """project/name, or name2, name3, ... where that is taken and `exist_ok` is not set."""
     wanted = Path(options.project) / options.name
     folder, number = wanted, 1
     while folder.exists() and not options.exist_ok:
         number += 1
         folder = wanted.with_name(f"{wanted.name}{number}")
-    try:
-        (folder / "weights").mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise MultiboxError(f"{folder}: the run folder cannot be made ({error.strerror or error})") from None
     return folder
 
 

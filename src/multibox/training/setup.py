@@ -16,7 +16,9 @@ from multibox.data.augment import AugmentSpec
 from multibox.data.check import check_dataset, refuse_fatal
 from multibox.data.dataset import Boxes, Dataset
 from multibox.data.open import open_dataset
+from multibox.data.photometric import Photometric
 from multibox.data.samples import TrainSamples, collate
+from multibox.data.window import CropRule
 from multibox.errors import DataError, ModelError
 from multibox.images.prepare import letterbox_area
 from multibox.network.build import build_model
@@ -26,7 +28,8 @@ from multibox.network.normalize import Normalize
 from multibox.network.recalibrate import is_folded, recalibrate
 from multibox.spec import InputSpec, ModelSpec
 from multibox.training.distillation import Teacher
-from multibox.training.options import TrainOptions, resolve
+from multibox.training.options import TrainOptions
+from multibox.training.resolve import resolve
 from multibox.weights.source import load_weights
 from multibox.zoo.create import create_spec
 from multibox.zoo.models import find_weights, load_model, spec_of
@@ -73,7 +76,11 @@ def prepare_training(options: TrainOptions, earlier: Path | None = None) -> Setu
             _unfold_norms(network, train)
     _say_coverage(train, network)
     return Setup(
-        options=resolve(options, spec), train=train, val=val, network=network, teacher=_teacher(options, network)
+        options=resolve(options, spec, len(train)),
+        train=train,
+        val=val,
+        network=network,
+        teacher=_teacher(options, network),
     )
 
 
@@ -81,16 +88,18 @@ def augmentation(options: TrainOptions) -> AugmentSpec:
     """What is drawn for each image."""
     if not options.augment:
         return AugmentSpec.none()
-    spec = AugmentSpec(
+    crop = CropRule() if options.crop is True else options.crop or None
+    if crop and options.crop_min is not None:
+        crop = replace(crop, scale=(options.crop_min, crop.scale[1]))
+    return AugmentSpec(
+        photometric=Photometric() if options.photometric is True else options.photometric or None,
         zoom_out_p=options.zoom_out,
         zoom_out_max=options.zoom_out_max,
-        crop=options.crop,
-        crop_scale=(options.crop_min, 1.0),
+        crop=crop,
         flip_p=options.flip,
         mosaic=options.mosaic,
         mixup=options.mixup,
     )
-    return spec if options.photometric else replace(spec, photometric=None)
 
 
 def coverage(dataset: Dataset, network: SSD) -> dict[str, tuple[float, int]]:

@@ -22,7 +22,8 @@ from multibox.training.keeper import Keeper, metrics_of
 from multibox.training.loader import EpochSamples, make_loader, to_batch
 from multibox.training.module import TrainingModule
 from multibox.training.optimizer import freeze_parts, hold_norms
-from multibox.training.options import TrainOptions, read_options
+from multibox.training.options import TrainOptions
+from multibox.training.options_file import read_options
 from multibox.training.pictures import draw_batch
 from multibox.training.results_table import ResultsTable
 from multibox.training.run_folder import LAST_CHECKPOINT, find_resumed, make_run_folder, write_arguments
@@ -55,7 +56,7 @@ def train(options: TrainOptions) -> TrainResult:
     log.info(
         "learning rate %.4g (%s), weight decay %.4g, %s",
         setup.options.lr0,
-        "as given" if options.lr0 else f"the model's, scaled to batches of {options.batch}",
+        "as given" if options.lr0 else f"the model's, scaled to {options.total_batch} images",
         setup.options.weight_decay,
         options.optimizer,
     )
