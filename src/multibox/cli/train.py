@@ -132,6 +132,9 @@ def train(
     ] = None,
     exist_ok: Annotated[bool | None, _keep("--exist-ok", help="Write into a folder that is there.")] = None,
     val_period: Annotated[int | None, _keep("--val-period", help="Validate every k-th epoch. [default: 1]")] = None,
+    save_minutes: Annotated[
+        float | None, _keep("--save-minutes", help="Minutes between checkpoints within an epoch. [default: 10]")
+    ] = None,
     save_period: Annotated[int | None, _keep("--save-period", help="Keep the weights of every k-th epoch.")] = None,
     patience: Annotated[int | None, _keep("--patience", help="Stop after so many epochs without a better AP.")] = None,
     json: Annotated[bool, typer.Option("--json", help="The outcome as JSON on stdout.")] = False,

@@ -100,6 +100,7 @@ def make_loader(
         persistent_workers=workers > 0,
         worker_init_fn=_quieten if workers else None,
         prefetch_factor=2 if workers else None,
+        generator=torch.Generator(),  # its own: torch's global one must not depend on how often an epoch begins
     )
 
 

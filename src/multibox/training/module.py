@@ -48,8 +48,12 @@ class TrainingModule(LightningModule):  # type: ignore[misc]
         self.teacher = teacher
         self.losses: StepLosses | None = None
 
+    def on_train_start(self) -> None:
+        """A training that goes on in the middle of an epoch starts none."""
+        self.on_train_epoch_start()
+
     def on_train_epoch_start(self) -> None:
-        """Frozen norms stay in evaluation while the rest trains."""
+        """Frozen norms stay in evaluation while the rest trains; a validation may have changed that."""
         self.network.train()
         hold_norms(self.network, self.options.freeze_norms)
 

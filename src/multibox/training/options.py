@@ -96,6 +96,8 @@ class TrainOptions:
     device: str = "auto"
     amp: Literal["none", "bf16"] = "none"
     val_period: int = 1
+    save_minutes: float = 10.0
+    """Minutes between checkpoints in the middle of an epoch; 0: at the ends of epochs only."""
     save_period: int = 0
     """Keep the weights of every k-th epoch; 0: best and last only."""
     patience: int = 0
@@ -109,8 +111,8 @@ class TrainOptions:
         _ = self.input_size
         _at_least(self, 1, "epochs", "batch", "val_period")
         _at_least(
-            self, 0, "workers", "warmup_epochs", "save_period", "patience", "momentum", "lr_final", "teacher_weight",
-            "negative_ratio", "box_weight",
+            self, 0, "workers", "warmup_epochs", "save_period", "save_minutes", "patience", "momentum", "lr_final",
+            "teacher_weight", "negative_ratio", "box_weight",
         )  # fmt: skip
         if self.weights and self.start != self.weights:
             raise UsageError(f"model '{self.model}' is a file with weights, and weights is given too; give one of them")

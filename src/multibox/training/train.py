@@ -15,16 +15,20 @@ from torch.utils.data import DataLoader
 
 from multibox.data.samples import TrainSamples
 from multibox.network.model import SSD
-from multibox.training.callbacks import EpochLog, Interrupted, Interruption, ResumePoint
+from multibox.training.checkpoints import remove_drafts
 from multibox.training.ema import Averaging
+from multibox.training.epoch_end import EpochEnd
+from multibox.training.epoch_log import EpochLog
+from multibox.training.interruption import Interrupted, Interruption
 from multibox.training.keeper import Keeper, metrics_of
-from multibox.training.loader import EpochSamples, make_loader, to_batch
+from multibox.training.loader import EpochSampler, EpochSamples, make_loader, to_batch
 from multibox.training.module import TrainingModule
 from multibox.training.optimizer import freeze_parts, hold_norms
 from multibox.training.options import TrainOptions, read_options
 from multibox.training.pictures import draw_batch
 from multibox.training.results_table import ResultsTable
-from multibox.training.run_folder import LAST_CHECKPOINT, find_resumed, make_run_folder, write_arguments
+from multibox.training.resume_point import CheckpointWriter, ResumePoint, find_resume_point
+from multibox.training.run_folder import find_resumed, make_run_folder, write_arguments
 from multibox.training.setup import Setup, augmentation, prepare_training
 from multibox.training.trainer import accelerator_of, make_trainer
 from multibox.training.validation import validate
@@ -62,7 +66,7 @@ def train(options: TrainOptions) -> TrainResult:
 
 
 def resume(run: str | Path, changes: dict[str, Any] | None = None) -> TrainResult:
-    """Goes on with a run after its last whole epoch, with the options that it was started with.
+    """Goes on with a run after the last step that its checkpoint holds, with the options that it was started with.
 
     `changes` may name `device`, `workers` and the like; another number of epochs alters the schedule from here on.
     Raises `UsageError` where there is nothing to resume.
@@ -70,25 +74,30 @@ def resume(run: str | Path, changes: dict[str, Any] | None = None) -> TrainResul
     folder = find_resumed(run)
     options = read_options(folder / "args.yaml", changes or {})
     seed_everything(options.seed, verbose=False)
-    setup = prepare_training(options, folder / "weights" / "last.safetensors")
-    return _run(setup, folder, resumed=folder / LAST_CHECKPOINT)
+    resumed = find_resume_point(folder)
+    remove_drafts(resumed.path.parent)
+    setup = prepare_training(options, resumed.spec)
+    return _run(setup, folder, resumed=resumed)
 
 
-def _run(setup: Setup, folder: Path, *, resumed: Path | None) -> TrainResult:
+def _run(setup: Setup, folder: Path, *, resumed: ResumePoint | None) -> TrainResult:
     """The training itself, from the first step or from a checkpoint."""
     options = setup.options
     if options.threads is not None:
         torch.set_num_threads(options.threads)
     write_arguments(folder, options)
-    loader = _make_loader(setup, folder)
+    loader = _make_loader(setup, folder, resumed)
     module = _make_module(setup, len(loader))
-    table = ResultsTable(folder / "results.csv", before_epoch=_epochs_done(resumed))
+    table = ResultsTable(folder / "results.csv", before_epoch=resumed.rows if resumed else 0)
     keeper = Keeper(folder, table, options, setup.val or setup.train)
     averaging = Averaging(options.ema) if options.ema else None
-    epoch_log = EpochLog(table, options.epochs, _validation(setup), keeper.keep, averaging)
+    interruption, epoch_log = Interruption(), EpochLog()
+    writer = CheckpointWriter(folder, options.save_minutes, loader.batch_size or 1, interruption)
+    ending = EpochEnd(epoch_log, table, options.epochs, _validation(setup, interruption), keeper.keep, averaging)
     log.info("%d epochs of %d steps into %s", options.epochs, len(loader), folder)
-    interrupted = _fit(options, folder, module, loader, [averaging, epoch_log, ResumePoint(folder)], resumed)
-    keeper.finish(epoch_log.network(module), interrupted=interrupted)
+    callbacks = [averaging, epoch_log, writer, ending]
+    interrupted = _fit(options, folder, module, loader, callbacks, interruption, resumed)
+    keeper.finish(ending.network(module), interrupted=interrupted)
     return TrainResult(
         folder=folder,
         weights=keeper.weights,
@@ -98,8 +107,8 @@ def _run(setup: Setup, folder: Path, *, resumed: Path | None) -> TrainResult:
     )
 
 
-def _make_loader(setup: Setup, folder: Path) -> DataLoader[Any]:
-    """The batches; the first of them is drawn into `train_batch0.jpg`."""
+def _make_loader(setup: Setup, folder: Path, resumed: ResumePoint | None) -> DataLoader[Any]:
+    """The batches, from where the training goes on; the very first of them is drawn into `train_batch0.jpg`."""
     options, network = setup.options, setup.network.spec.input
     samples = TrainSamples(setup.train, network, augmentation(options), options.seed, cache=options.cache)
     pin = accelerator_of(options) == "cuda"
@@ -107,6 +116,11 @@ def _make_loader(setup: Setup, folder: Path) -> DataLoader[Any]:
     keyed = EpochSamples(samples)
     first = to_batch([keyed[key] for key in islice(loader.sampler, options.batch)])
     draw_batch(first, setup.train.names, folder / "train_batch0.jpg")
+    if resumed:
+        sampler = loader.sampler
+        assert isinstance(sampler, EpochSampler)
+        sampler.set_epoch(resumed.epoch)
+        sampler.start_at(resumed.batches(sampler.batch, 1))
     return loader
 
 
@@ -125,33 +139,27 @@ def _fit(
     module: TrainingModule,
     loader: DataLoader[Any],
     callbacks: list[Callback | None],
-    resumed: Path | None,
+    interruption: Interruption,
+    resumed: ResumePoint | None,
 ) -> bool:
     """Runs the loop; whether it was interrupted."""
-    interruption = Interruption()
-    trainer = make_trainer(options, folder, [interruption, *(each for each in callbacks if each)])
+    trainer = make_trainer(options, folder, [each for each in callbacks if each])
     try:
         with interruption.listening():
-            trainer.fit(module, loader, ckpt_path=resumed, weights_only=True)
+            trainer.fit(module, loader, ckpt_path=resumed.path if resumed else None, weights_only=True)
     except Interrupted:
         return True
     return False
 
 
-def _validation(setup: Setup) -> Callable[[SSD, int], dict[str, float] | None]:
+def _validation(setup: Setup, interruption: Interruption) -> Callable[[SSD, int], dict[str, float] | None]:
     """(network, epoch) -> metrics, in the epochs that are validated; the last one always is."""
     options, dataset = setup.options, setup.val
 
     def run(network: SSD, epoch: int) -> dict[str, float] | None:
         if dataset is None or (epoch % options.val_period and epoch != options.epochs):
             return None
-        return validate(network, dataset, options.batch)
+        with interruption.at_once():
+            return validate(network, dataset, options.batch)
 
     return run
-
-
-def _epochs_done(resumed: Path | None) -> int:
-    """Whole epochs behind a checkpoint."""
-    if resumed is None:
-        return 0
-    return int(torch.load(resumed, map_location="cpu", weights_only=True)["epoch"]) + 1

@@ -14,6 +14,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from multibox.errors import UsageError
 from multibox.training.batch_bar import BatchBar
+from multibox.training.checkpoints import CheckpointFiles
 from multibox.training.options import TrainOptions
 
 
@@ -30,6 +31,7 @@ def make_trainer(options: TrainOptions, folder: Path, callbacks: Sequence[Callba
         gradient_clip_val=options.clip_grad,
         logger=TensorBoardLogger(folder, name="", version="tensorboard"),
         callbacks=[*callbacks, *bar],
+        plugins=[CheckpointFiles()],
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
