@@ -63,6 +63,9 @@ def train(
     optimizer: Annotated[Literal["sgd", "adamw"] | None, _learn("--optimizer", help="[default: sgd]")] = None,
     momentum: Annotated[float | None, _learn("--momentum", help="[default: 0.9]")] = None,
     weight_decay: Annotated[float | None, _learn("--weight-decay", help="[default: the model's]")] = None,
+    sync_bn: Annotated[
+        bool | None, _learn("--sync-bn/--no-sync-bn", help="Batch norms see the images of all processes (GPUs).")
+    ] = None,
     decay_norms: Annotated[
         bool | None, _learn("--decay-norms/--no-decay-norms", help="Whether norms and biases decay. [default: yes]")
     ] = None,
@@ -145,14 +148,18 @@ def train(
     Classes come from the data. Logs go to stderr; the run's folder, its weights and metrics to stdout.
     """
     given = {key: value for key, value in locals().items() if value is not None}
+    from multibox.training.processes import find_processes
+
     apart = {key: given.pop(key, None) for key in ("json", "quiet", "config", "resume")}
-    result = _run(_split_lists(given), apart["config"], apart["resume"], quiet)
-    _show(result, json)
+    rank = find_processes().rank
+    result = _run(_split_lists(given), apart["config"], apart["resume"], quiet, rank)
+    if rank == 0:
+        _show(result, json)
     if result.interrupted:
         raise typer.Exit(130)
 
 
-def _run(given: dict[str, Any], config: Path | None, resumed: Path | None, quiet: bool) -> TrainResult:
+def _run(given: dict[str, Any], config: Path | None, resumed: Path | None, quiet: bool, rank: int) -> TrainResult:
     """Calls the training with the options that were given."""
     # GNU OpenMP's threads spin long while they wait: beside any other busy process a step then takes several times as
     # long. A short spin loses 5 % on a quiet machine. It is read when torch is loaded, so it is set before that.
@@ -162,7 +169,7 @@ def _run(given: dict[str, Any], config: Path | None, resumed: Path | None, quiet
     from multibox.training import train as room
     from multibox.training.options import make_options, read_options
 
-    with logs_to_stderr(quiet):
+    with logs_to_stderr(quiet, rank):
         if resumed is not None:
             fixed = [key for key in ("data", "model", "weights", "backbone", "imgsz", "names") if key in given]
             if fixed or config:

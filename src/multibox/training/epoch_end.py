@@ -11,6 +11,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from multibox.network.model import SSD
+from multibox.training import group
 from multibox.training.ema import Averaging
 from multibox.training.epoch_log import EpochLog
 from multibox.training.module import TrainingModule
@@ -64,16 +65,22 @@ class EpochEnd(Callback):  # type: ignore[misc]
         return chosen
 
     def _finish(self, trainer: Trainer, module: LightningModule, row: Row) -> None:
-        """Validation, table, loggers, line, weights."""
+        """The validation, by all ranks; then what rank 0 writes, and its word on whether to stop."""
         started, epoch, network = time.perf_counter(), int(row["epoch"]), self.network(module)
         metrics = self._validate(network, epoch)
         row = row | {f"val/{name}": value for name, value in (metrics or {}).items()}
         row["seconds"] = row.pop("seconds") + time.perf_counter() - started
+        stop = self._keep(trainer, network, row) if group.is_main() else False
+        trainer.should_stop = trainer.should_stop or group.from_main(stop)
+
+    def _keep(self, trainer: Trainer, network: SSD, row: Row) -> bool:
+        """Table, loggers, line, weights, written by rank 0 alone; whether to stop."""
         self.table.add(row)
+        numbers = {name: value for name, value in row.items() if name not in ("epoch", "step")}
         for logger in trainer.loggers:
-            logger.log_metrics({name: value for name, value in row.items() if name not in ("epoch", "step")}, epoch)
+            logger.log_metrics(numbers, int(row["epoch"]))
         log.info("%s", self._line(row))
-        trainer.should_stop = trainer.should_stop or self._on_epoch(network, row)
+        return self._on_epoch(network, row)
 
     def _line(self, row: Row) -> str:
         """`epoch 3/60  loss 4.10 (cls 2.90 box 1.20)  AP 0.21 AP50 0.44  lr 0.049  20 img/s  1.2 GiB  left 12:30`."""

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from multibox.training import group
 from multibox.training.module import TrainingModule
 from multibox.training.results_table import Row
 
@@ -48,11 +49,11 @@ class EpochLog(Callback):  # type: ignore[misc]
         if done % trainer.accumulate_grad_batches == 0 or done == trainer.num_training_batches:
             self._sums += self._window
             self._window.zero_()
-            self._images = done * len(batch.images)
+            self._images = done * len(batch.images) * group.world()
 
     def on_train_epoch_end(self, trainer: Trainer, module: TrainingModule) -> None:
         """The row, to which a validation may add."""
-        cls, box, teacher = (self._sums / max(1, self._images)).tolist()
+        cls, box, teacher = (group.mean(self._sums) / max(1, self._images / group.world())).tolist()
         seconds = time.perf_counter() - self._started
         row: Row = {"epoch": float(trainer.current_epoch + 1), "step": float(trainer.global_step)}
         row |= {"train/loss": cls + box + teacher, "train/loss_cls": cls, "train/loss_box": box}
@@ -61,11 +62,13 @@ class EpochLog(Callback):  # type: ignore[misc]
         self.row = row | {"seconds": seconds}
 
     def state_dict(self) -> dict[str, Any]:
-        """For a checkpoint."""
+        """For a checkpoint, which rank 0 writes for all."""
         seconds = time.perf_counter() - self._started
-        return {"row": self.row, "sums": self._sums, "images": self._images, "seconds": seconds}
+        return {"row": self.row, "sums": group.gather(self._sums.cpu()), "images": self._images, "seconds": seconds}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """From a checkpoint."""
-        self.row, self._sums = state_dict["row"], state_dict["sums"]
+        sums = state_dict["sums"]
+        self._sums = sums[group.rank()] if len(sums) == group.world() else torch.stack(sums).mean(dim=0)
+        self.row = state_dict["row"]
         self._images, self._seconds = state_dict["images"], state_dict["seconds"]

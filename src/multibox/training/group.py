@@ -11,6 +11,7 @@ from typing import TypeVar
 import torch
 from jaxtyping import Float
 from torch import Tensor, distributed, nn
+from torch.distributed.rendezvous import rendezvous
 
 from multibox.errors import MultiboxError, UsageError
 from multibox.training.processes import Processes, find_processes
@@ -83,7 +84,7 @@ def agree(flag: bool) -> bool:
     return bool(said)
 
 
-def mean(value: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+def mean(value: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """The mean over all ranks, without waiting for the device; all must call. No gradient goes through it."""
     if world() == 1:
         return value
@@ -127,7 +128,7 @@ def _meet(processes: Processes, device: str) -> None:
         torch.cuda.set_device(gpu_of(processes))
     place = f"tcp://{processes.address}:{processes.port}"
     try:
-        store, number, count = next(distributed.rendezvous(place, processes.rank, processes.world, timeout=_MEET))
+        store, number, count = next(rendezvous(place, processes.rank, processes.world, timeout=_MEET))
         store.set_timeout(_ANSWER)
         backend = "cpu:gloo,cuda:nccl" if device == "cuda" else "gloo"
         distributed.init_process_group(backend, store=store, rank=number, world_size=count, timeout=_ANSWER)

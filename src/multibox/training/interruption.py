@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from multibox.training import group
+
 log = logging.getLogger(__name__)
 
 _PATIENCE = 20.0
@@ -60,6 +62,8 @@ class Interruption:
         """The first signal is noted; the timer's ends the step that takes too long; any other acts at once."""
         if self._late:
             self._late = False
+            if group.world() > 1:
+                raise KeyboardInterrupt  # the others may wait in this step: only all can end, not each by itself
             raise Interrupted(self.asked)
         if self.asked is not None:
             raise KeyboardInterrupt

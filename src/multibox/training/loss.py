@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from multibox.spec import LossSpec, ModelSpec
+from multibox.training import group
 from multibox.training.assign import assign
 from multibox.training.box_loss import box_losses, qualities
 from multibox.training.class_loss import ClassTargets, class_loss
@@ -77,9 +78,13 @@ def matched_loss(
 
 
 def _weights(positive: Bool[Tensor, "n p"], spec: LossSpec) -> Float[Tensor, " n"]:
-    """By what the summed loss of each image is multiplied; see `LossSpec.normalizer`."""
+    """By what the summed loss of each image is multiplied; see `LossSpec.normalizer`.
+
+    Several processes divide by the mean of their totals: the mean of their losses is that of the joint batch.
+    """
     counts = positive.sum(dim=1)
     if spec.normalizer == "positives_per_image":
         return torch.where(counts > 0, 1 / (counts.clamp(min=1) * len(counts)), 0.0)
-    total = counts.clamp(min=1).sum() if spec.normalizer == "images" else counts.sum().clamp(min=1)
+    total = group.mean((counts.clamp(min=1) if spec.normalizer == "images" else counts).sum().float())
+    total = total.clamp(min=1 / group.world())
     return (1 / total).expand(len(counts))

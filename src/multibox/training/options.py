@@ -46,6 +46,8 @@ class TrainOptions:
     optimizer: Literal["sgd", "adamw"] = "sgd"
     momentum: float = 0.9
     weight_decay: float | None = None
+    sync_bn: bool = False
+    """Whether batch norms see the images of all processes (GPUs only)."""
     decay_norms: bool = True
     """Whether weight decay acts on norms and biases too."""
     schedule: Literal["cosine", "step", "constant"] = "cosine"

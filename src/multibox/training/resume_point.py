@@ -14,6 +14,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from multibox.sheet import from_json, to_json
 from multibox.spec import ModelSpec
+from multibox.training import group
 from multibox.training.checkpoints import State, newest_checkpoint
 from multibox.training.interruption import Interrupted, Interruption
 from multibox.training.module import TrainingModule
@@ -82,11 +83,12 @@ class CheckpointWriter(Callback):  # type: ignore[misc]
         if done % trainer.accumulate_grad_batches or done == total:
             return
         self._batches = done
-        asked = self._interruption.asked
-        if asked is not None or (self._seconds and time.monotonic() - self._written > self._seconds):
+        asked = group.agree(self._interruption.asked is not None)
+        late = time.monotonic() - self._written > self._seconds
+        if asked or (self._seconds > 0 and group.agree(late and group.is_main())):
             self.write(trainer)
-        if asked is not None:
-            raise Interrupted(asked)
+        if asked:
+            raise Interrupted(self._interruption.asked)
 
     def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
         """Comes before the validation, which is done again where it is cut off."""

@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 
 from multibox.data.samples import TrainSamples
 from multibox.network.model import SSD
+from multibox.training import group
 from multibox.training.checkpoints import remove_drafts
 from multibox.training.ema import Averaging
 from multibox.training.epoch_end import EpochEnd
@@ -52,9 +53,19 @@ class TrainResult:
 
 
 def train(options: TrainOptions) -> TrainResult:
-    """Trains from the first step, into a new run folder. Raises `MultiboxError`s, each a sentence."""
+    """Trains from the first step, into a new run folder. Raises `MultiboxError`s, each a sentence.
+
+    Where a launcher has started several processes, all call it alike, and it returns the same on all.
+    """
+    with group.joined(accelerator_of(options)):
+        return _begin(options)
+
+
+def _begin(options: TrainOptions) -> TrainResult:
+    """The same in this process of the group."""
     seed_everything(options.seed, verbose=False)
-    setup = prepare_training(options)
+    with group.main_first():
+        setup = prepare_training(options)
     log.info(
         "learning rate %.4g (%s), weight decay %.4g, %s",
         setup.options.lr0,
@@ -62,7 +73,8 @@ def train(options: TrainOptions) -> TrainResult:
         setup.options.weight_decay,
         options.optimizer,
     )
-    return _run(setup, make_run_folder(options), resumed=None)
+    folder = make_run_folder(options) if group.is_main() else Path()
+    return _run(setup, group.from_main(folder), resumed=None)
 
 
 def resume(run: str | Path, changes: dict[str, Any] | None = None) -> TrainResult:
@@ -73,10 +85,18 @@ def resume(run: str | Path, changes: dict[str, Any] | None = None) -> TrainResul
     """
     folder = find_resumed(run)
     options = read_options(folder / "args.yaml", changes or {})
+    with group.joined(accelerator_of(options)):
+        return _go_on(folder, options)
+
+
+def _go_on(folder: Path, options: TrainOptions) -> TrainResult:
+    """The same in this process of the group."""
     seed_everything(options.seed, verbose=False)
-    resumed = find_resume_point(folder)
-    remove_drafts(resumed.path.parent)
-    setup = prepare_training(options, resumed.spec)
+    with group.main_first():
+        resumed = find_resume_point(folder)
+        setup = prepare_training(options, resumed.spec)
+    if group.is_main():
+        remove_drafts(resumed.path.parent)
     return _run(setup, folder, resumed=resumed)
 
 
@@ -85,26 +105,29 @@ def _run(setup: Setup, folder: Path, *, resumed: ResumePoint | None) -> TrainRes
     options = setup.options
     if options.threads is not None:
         torch.set_num_threads(options.threads)
-    write_arguments(folder, options)
+    if group.is_main():
+        write_arguments(folder, options)
     loader = _make_loader(setup, folder, resumed)
     module = _make_module(setup, len(loader))
     table = ResultsTable(folder / "results.csv", before_epoch=resumed.rows if resumed else 0)
     keeper = Keeper(folder, table, options, setup.val or setup.train)
     averaging = Averaging(options.ema) if options.ema else None
     interruption, epoch_log = Interruption(), EpochLog()
-    writer = CheckpointWriter(folder, options.save_minutes, loader.batch_size or 1, interruption)
+    writer = CheckpointWriter(folder, options.save_minutes, group.world() * (loader.batch_size or 1), interruption)
     ending = EpochEnd(epoch_log, table, options.epochs, _validation(setup, interruption), keeper.keep, averaging)
     log.info("%d epochs of %d steps into %s", options.epochs, len(loader), folder)
     callbacks = [averaging, epoch_log, writer, ending]
     interrupted = _fit(options, folder, module, loader, callbacks, interruption, resumed)
-    keeper.finish(ending.network(module), interrupted=interrupted)
-    return TrainResult(
+    if group.is_main():
+        keeper.finish(ending.network(module), interrupted=interrupted)
+    result = TrainResult(
         folder=folder,
         weights=keeper.weights,
         epochs=int(table.rows[-1]["epoch"]) if table.rows else 0,
         metrics=metrics_of(keeper.best),
         interrupted=interrupted,
     )
+    return group.from_main(result)
 
 
 def _make_loader(setup: Setup, folder: Path, resumed: ResumePoint | None) -> DataLoader[Any]:
@@ -112,16 +135,25 @@ def _make_loader(setup: Setup, folder: Path, resumed: ResumePoint | None) -> Dat
     options, network = setup.options, setup.network.spec.input
     samples = TrainSamples(setup.train, network, augmentation(options), options.seed, cache=options.cache)
     pin = accelerator_of(options) == "cuda"
-    loader = make_loader(samples, batch=options.batch, seed=options.seed, workers=options.workers, pin=pin)
-    keyed = EpochSamples(samples)
-    first = to_batch([keyed[key] for key in islice(loader.sampler, options.batch)])
-    draw_batch(first, setup.train.names, folder / "train_batch0.jpg")
+    loader = make_loader(
+        samples, batch=options.batch, seed=options.seed, workers=options.workers, pin=pin,
+        rank=group.rank(), world=group.world(),
+    )  # fmt: skip
+    if group.is_main():
+        _draw_first(setup, folder, samples, loader)
     if resumed:
         sampler = loader.sampler
         assert isinstance(sampler, EpochSampler)
         sampler.set_epoch(resumed.epoch)
-        sampler.start_at(resumed.batches(sampler.batch, 1))
+        sampler.start_at(resumed.batches(sampler.batch * sampler.world, 1))
     return loader
+
+
+def _draw_first(setup: Setup, folder: Path, samples: TrainSamples, loader: DataLoader[Any]) -> None:
+    """`train_batch0.jpg`."""
+    keyed = EpochSamples(samples)
+    first = to_batch([keyed[key] for key in islice(loader.sampler, setup.options.batch)])
+    draw_batch(first, setup.train.names, folder / "train_batch0.jpg")
 
 
 def _make_module(setup: Setup, steps: int) -> TrainingModule:
@@ -159,7 +191,6 @@ def _validation(setup: Setup, interruption: Interruption) -> Callable[[SSD, int]
     def run(network: SSD, epoch: int) -> dict[str, float] | None:
         if dataset is None or (epoch % options.val_period and epoch != options.epochs):
             return None
-        with interruption.at_once():
-            return validate(network, dataset, options.batch)
+        return validate(network, dataset, options.batch, interruption)
 
     return run

@@ -1,4 +1,4 @@
-"""Lightning's Trainer as we use it: one device, our own files, TensorBoard beside them, no words of its own."""
+"""Lightning's Trainer as we use it: one device per process, our files, TensorBoard beside them, no words of its own."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from multibox.errors import UsageError
+from multibox.training import cluster, group
 from multibox.training.batch_bar import BatchBar
 from multibox.training.checkpoints import CheckpointFiles
 from multibox.training.options import TrainOptions
@@ -22,16 +23,19 @@ def make_trainer(options: TrainOptions, folder: Path, callbacks: Sequence[Callba
     """The trainer for these options; a bar is added on a terminal. Raises `UsageError` for a device there is not."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", module="lightning")
-    bar = [BatchBar()] if sys.stderr.isatty() else []
+    bar = [BatchBar()] if sys.stderr.isatty() and group.is_main() else []
+    kind = accelerator_of(options)
     return Trainer(
-        accelerator=accelerator_of(options),
-        devices=_devices(options),
+        accelerator=kind,
+        devices=cluster.devices(options, kind),
+        strategy=cluster.strategy(),
+        sync_batchnorm=cluster.synchronises_norms(options, kind),
         max_epochs=options.epochs,
         precision="bf16-mixed" if options.amp == "bf16" else "32-true",
         gradient_clip_val=options.clip_grad,
-        logger=TensorBoardLogger(folder, name="", version="tensorboard"),
+        logger=TensorBoardLogger(folder, name="", version="tensorboard") if group.is_main() else False,
         callbacks=[*callbacks, *bar],
-        plugins=[CheckpointFiles()],
+        plugins=[CheckpointFiles(), cluster.environment()],
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
@@ -50,11 +54,3 @@ def accelerator_of(options: TrainOptions) -> str:
     if not available[kind]:
         raise UsageError(f"device '{options.device}' is not there; use --device cpu or auto")
     return kind
-
-
-def _devices(options: TrainOptions) -> list[int] | int:
-    """Lightning's word for the device: one of them, by number where a number is given."""
-    _, _, number = options.device.partition(":")
-    if number and not number.isdecimal():
-        raise UsageError(f"device '{options.device}' is none of auto, cpu, cuda, cuda:N, mps")
-    return [int(number)] if number else 1

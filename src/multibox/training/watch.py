@@ -13,6 +13,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from types import TracebackType
 from typing import Any
 
@@ -27,7 +28,7 @@ _VERDICT = 10.0
 
 
 class RankLost(MultiboxError):
-    """Another process of this run ended before its time. `said`: rank 0 says so, nobody else needs to."""
+    """Another process of this run ended before its time."""
 
     def __init__(self, sentence: str, *, said: bool = False) -> None:
         super().__init__(sentence)
@@ -106,26 +107,20 @@ class _Peer:
 
     def send(self, kind: str, text: str) -> None:
         """A peer that is gone is no news here."""
-        try:
+        with suppress(OSError):
             self._socket.sendall(json.dumps([kind, text]).encode() + b"\n")
-        except OSError:
-            return
 
     def messages(self) -> Iterator[tuple[str, str]]:
         """What it says, until the connection ends."""
-        try:
+        with suppress(OSError, ValueError):
             for line in self._file:
                 kind, text = json.loads(line)
                 yield kind, text
-        except (OSError, ValueError):
-            return
 
     def close(self) -> None:
         """Ends the connection and whoever listens to it."""
-        try:
+        with suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
         self._socket.close()
 
 
