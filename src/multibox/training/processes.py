@@ -68,7 +68,7 @@ def _from_openmpi(given: Mapping[str, str]) -> Processes | None:
         world=world,
         local_rank=int(given["OMPI_COMM_WORLD_LOCAL_RANK"]),
         launcher="mpirun (Open MPI)",
-        address=_mpi_address(given, alone=local == world, how="mpirun -x MASTER_ADDR=HOST ..."),
+        address=_mpi_address(given, alone=local >= world, how="mpirun -x MASTER_ADDR=HOST ..."),
         port=_port(given, job),
     )
 
@@ -79,7 +79,7 @@ def _from_pmi(given: Mapping[str, str]) -> Processes | None:
         return None
     world, rank = int(given["PMI_SIZE"]), int(given["PMI_RANK"])
     local_rank = given.get("MPI_LOCALRANKID", given.get("SLURM_LOCALID", rank))
-    alone = int(given.get("MPI_LOCALNRANKS", given.get("SLURM_NTASKS_PER_NODE", 1))) == world
+    alone = int(given.get("MPI_LOCALNRANKS", given.get("SLURM_NTASKS_PER_NODE", 1))) >= world
     return Processes(
         rank=rank,
         world=world,
