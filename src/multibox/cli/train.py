@@ -47,6 +47,13 @@ def train(
     ] = None,
     epochs: Annotated[int | None, _what("--epochs", help="[default: 60]")] = None,
     batch: Annotated[int | None, _what("--batch", "--batch-size", help="Images per step. [default: 16]")] = None,
+    accumulate: Annotated[
+        int | None, _what("--accumulate", help="Batches per step of the optimizer. [default: 1]")
+    ] = None,
+    auto_batch: Annotated[
+        bool | None,
+        _what("--auto-batch/--no-auto-batch", help="Halve a batch that does not fit, and accumulate twice as many."),
+    ] = None,
     config: Annotated[Path | None, _what("--config", help="A YAML file of options, such as a run's args.yaml.")] = None,
     resume: Annotated[Path | None, _what("--resume", help="The folder of a run to go on with.")] = None,
     device: Annotated[str | None, _what("--device", help="auto, cpu, cuda, cuda:N or mps. [default: auto]")] = None,

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities.seed import isolate_rng
 
 from multibox.network.model import SSD
 from multibox.training import group
@@ -65,12 +66,16 @@ class EpochEnd(Callback):  # type: ignore[misc]
         return chosen
 
     def _finish(self, trainer: Trainer, module: LightningModule, row: Row) -> None:
-        """The validation, by all ranks; then what rank 0 writes, and its word on whether to stop."""
-        started, epoch, network = time.perf_counter(), int(row["epoch"]), self.network(module)
-        metrics = self._validate(network, epoch)
-        row = row | {f"val/{name}": value for name, value in (metrics or {}).items()}
-        row["seconds"] = row.pop("seconds") + time.perf_counter() - started
-        stop = self._keep(trainer, network, row) if group.is_main() else False
+        """The validation, by all ranks; then what rank 0 writes, and its word on whether to stop.
+
+        Nothing of it changes what the next epoch draws: a resume does it again.
+        """
+        started, network = time.perf_counter(), self.network(module)
+        with isolate_rng():
+            metrics = self._validate(network, int(row["epoch"]))
+            row = row | {f"val/{name}": value for name, value in (metrics or {}).items()}
+            row["seconds"] = row.pop("seconds") + time.perf_counter() - started
+            stop = self._keep(trainer, network, row) if group.is_main() else False
         trainer.should_stop = trainer.should_stop or group.from_main(stop)
 
     def _keep(self, trainer: Trainer, network: SSD, row: Row) -> bool:

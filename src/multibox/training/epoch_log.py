@@ -22,7 +22,7 @@ class EpochLog(Callback):  # type: ignore[misc]
         self._sums = torch.zeros(3)
         self._window = torch.zeros(3)
         """Sums over images since the last step of the optimizer: it may never come to the next one."""
-        self._images = 0
+        self._images = self._pending = 0
         self._seconds = 0.0
         self._started = 0.0
 
@@ -36,7 +36,7 @@ class EpochLog(Callback):  # type: ignore[misc]
         self.row = None
         self._sums.zero_()
         self._window.zero_()
-        self._images = 0
+        self._images = self._pending = 0
         self._started = time.perf_counter()
 
     def on_train_batch_end(
@@ -46,10 +46,13 @@ class EpochLog(Callback):  # type: ignore[misc]
         assert module.losses is not None
         self._window += torch.stack([part.float() for part in module.losses]) * len(batch.images)
         done = batch_idx + 1
-        if done % trainer.accumulate_grad_batches == 0 or done == trainer.num_training_batches:
-            self._sums += self._window
+        self._pending += len(batch.images)
+        if done % trainer.accumulate_grad_batches == 0:
+            if not module.guard.skipped:
+                self._sums += self._window
+                self._images += self._pending * group.world()
             self._window.zero_()
-            self._images = done * len(batch.images) * group.world()
+            self._pending = 0
 
     def on_train_epoch_end(self, trainer: Trainer, module: TrainingModule) -> None:
         """The row, to which a validation may add."""

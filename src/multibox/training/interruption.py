@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from multibox.errors import MultiboxError
 from multibox.training import group
 
 log = logging.getLogger(__name__)
@@ -20,6 +21,12 @@ _PATIENCE = 20.0
 
 class Interrupted(Exception):
     """The user or the system asked the training to end."""
+
+
+class TooLate(MultiboxError):
+    """One of several processes could not wait for the others to end the step; it takes them with it."""
+
+    exit_code = 130
 
 
 class Interruption:
@@ -63,7 +70,7 @@ class Interruption:
         if self._late:
             self._late = False
             if group.world() > 1:
-                raise KeyboardInterrupt  # the others may wait in this step: only all can end, not each by itself
+                raise TooLate(f"{self.asked}: the step takes too long; --resume goes on after the last checkpoint")
             raise Interrupted(self.asked)
         if self.asked is not None:
             raise KeyboardInterrupt

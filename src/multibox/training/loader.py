@@ -53,14 +53,19 @@ class EpochSampler(Sampler[Key]):
     not even one is filled, the batch is as many records as each rank can have. `batch` and `steps` tell.
     """
 
-    def __init__(self, size: int, seed: int, *, batch: int, rank: int = 0, world: int = 1) -> None:
-        """`size` is the number of records, `batch` one rank's. Raises `UsageError` for more ranks than records."""
+    def __init__(self, size: int, seed: int, *, batch: int, rank: int = 0, world: int = 1, accumulate: int = 1) -> None:
+        """`size` is the number of records, `batch` one rank's; the epoch is a multiple of `accumulate` batches.
+
+        Raises `UsageError` for more ranks than records.
+        """
         if size < world:
             raise UsageError(f"{size} images are too few for {world} processes; start at most {size}")
         self.size, self.seed, self.epoch = size, seed, 0
         self.rank, self.world = rank, world
         self.batch = min(batch, size // world)
-        self.steps = size // (self.batch * world)
+        batches = size // (self.batch * world)
+        self.accumulate = min(accumulate, batches)
+        self.steps = batches - batches % self.accumulate
         self._start = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -85,10 +90,18 @@ class EpochSampler(Sampler[Key]):
 
 
 def make_loader(
-    samples: TrainSamples, *, batch: int, seed: int, workers: int, pin: bool, rank: int = 0, world: int = 1
+    samples: TrainSamples,
+    *,
+    batch: int,
+    seed: int,
+    workers: int,
+    pin: bool,
+    rank: int = 0,
+    world: int = 1,
+    accumulate: int = 1,
 ) -> DataLoader[tuple[int, Sample]]:
     """This rank's batches of the samples; see `EpochSampler`."""
-    sampler = EpochSampler(len(samples), seed, batch=batch, rank=rank, world=world)
+    sampler = EpochSampler(len(samples), seed, batch=batch, rank=rank, world=world, accumulate=accumulate)
     return DataLoader(
         EpochSamples(samples),
         batch_size=sampler.batch,

@@ -22,6 +22,8 @@ class MultiBoxLoss(NamedTuple):
 
     classification: Float[Tensor, ""]
     localization: Float[Tensor, ""]
+    divisor: Float[Tensor, ""]
+    """What both are divided by: batches weighed by it have the loss of the joint batch as their mean."""
 
     @property
     def total(self) -> Float[Tensor, ""]:
@@ -71,10 +73,13 @@ def matched_loss(
     found, wanted, start = offsets.index_select(0, row).float(), boxes[image, obj], priors[prior]
     soft = rules.class_loss in ("quality_focal", "varifocal")
     quality = qualities(found.detach(), wanted, start, spec) if soft else torch.ones_like(found[:, 0])
-    targets = ClassTargets(positive, row, labels[image, obj], quality, _weights(positive, spec.loss))
+    weights = _weights(positive, spec.loss)
+    targets = ClassTargets(positive, row, labels[image, obj], quality, weights)
     localization = targets.weigh(box_losses(found, wanted, start, spec, rules.box_loss), row)
     classification = class_loss(logits, targets, spec, rules)
-    return MultiBoxLoss(spec.loss.classification_weight * classification, rules.box_weight * localization)
+    per_image = spec.loss.normalizer == "positives_per_image"
+    divisor = weights.new_full((), len(weights)) if per_image else 1 / weights[0]
+    return MultiBoxLoss(spec.loss.classification_weight * classification, rules.box_weight * localization, divisor)
 
 
 def _weights(positive: Bool[Tensor, "n p"], spec: LossSpec) -> Float[Tensor, " n"]:

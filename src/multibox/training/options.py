@@ -39,6 +39,10 @@ class TrainOptions:
     names: tuple[str, ...] | None = None
     epochs: int = 60
     batch: int = 16
+    """Images of one forward pass; `accumulate` of them make a step of the optimizer."""
+    accumulate: int = 1
+    auto_batch: bool = False
+    """Whether a batch that does not fit in memory is halved, and twice as many are accumulated."""
     lr0: float | None = None
     """Highest learning rate, taken as given; none: the recipe's of the model, scaled to the batch."""
     lr_final: float = 0.0
@@ -111,7 +115,7 @@ class TrainOptions:
     def __post_init__(self) -> None:
         """Raises `UsageError` for a value out of its range."""
         _ = self.input_size
-        _at_least(self, 1, "epochs", "batch", "val_period")
+        _at_least(self, 1, "epochs", "batch", "accumulate", "val_period")
         _at_least(
             self, 0, "workers", "warmup_epochs", "save_period", "save_minutes", "patience", "momentum", "lr_final",
             "teacher_weight", "negative_ratio", "box_weight",

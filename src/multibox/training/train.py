@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import Callback, seed_everything
+from lightning.pytorch import Trainer, seed_everything
 from torch.utils.data import DataLoader
 
 from multibox.data.samples import TrainSamples
@@ -20,6 +20,7 @@ from multibox.training.checkpoints import remove_drafts
 from multibox.training.ema import Averaging
 from multibox.training.epoch_end import EpochEnd
 from multibox.training.epoch_log import EpochLog
+from multibox.training.failures import OutOfMemory, explained
 from multibox.training.interruption import Interrupted, Interruption
 from multibox.training.keeper import Keeper, metrics_of
 from multibox.training.loader import EpochSampler, EpochSamples, make_loader, to_batch
@@ -27,10 +28,12 @@ from multibox.training.module import TrainingModule
 from multibox.training.optimizer import freeze_parts, hold_norms
 from multibox.training.options import TrainOptions, read_options
 from multibox.training.pictures import draw_batch
+from multibox.training.recovery import Recovery, free_memory
 from multibox.training.results_table import ResultsTable
 from multibox.training.resume_point import CheckpointWriter, ResumePoint, find_resume_point
 from multibox.training.run_folder import find_resumed, make_run_folder, write_arguments
 from multibox.training.setup import Setup, augmentation, prepare_training
+from multibox.training.step_guard import Diverged
 from multibox.training.trainer import accelerator_of, make_trainer
 from multibox.training.validation import validate
 
@@ -101,23 +104,36 @@ def _go_on(folder: Path, options: TrainOptions) -> TrainResult:
 
 
 def _run(setup: Setup, folder: Path, *, resumed: ResumePoint | None) -> TrainResult:
-    """The training itself, from the first step or from a checkpoint."""
+    """The training itself, from the first step or from a checkpoint, in as many attempts as make sense."""
+    if setup.options.threads is not None:
+        torch.set_num_threads(setup.options.threads)
+    recovery, interruption = Recovery(setup, folder, resumed), Interruption()
+    with interruption.listening():
+        while True:
+            try:
+                return _attempt(recovery.setup, folder, interruption, recovery.resumed)
+            except (Diverged, OutOfMemory) as error:
+                recovery.prepare(error)
+            free_memory()
+
+
+def _attempt(setup: Setup, folder: Path, interruption: Interruption, resumed: ResumePoint | None) -> TrainResult:
+    """One go at it."""
     options = setup.options
-    if options.threads is not None:
-        torch.set_num_threads(options.threads)
     if group.is_main():
         write_arguments(folder, options)
-    loader = _make_loader(setup, folder, resumed)
-    module = _make_module(setup, len(loader))
+    loader, sampler = _make_loader(setup, folder, resumed)
+    steps = sampler.steps // sampler.accumulate
+    module = _make_module(setup, steps)
     table = ResultsTable(folder / "results.csv", before_epoch=resumed.rows if resumed else 0)
     keeper = Keeper(folder, table, options, setup.val or setup.train)
-    averaging = Averaging(options.ema) if options.ema else None
-    interruption, epoch_log = Interruption(), EpochLog()
-    writer = CheckpointWriter(folder, options.save_minutes, group.world() * (loader.batch_size or 1), interruption)
+    averaging, epoch_log = Averaging(options.ema) if options.ema else None, EpochLog()
+    writer = CheckpointWriter(folder, options, sampler.batch, interruption)
     ending = EpochEnd(epoch_log, table, options.epochs, _validation(setup, interruption), keeper.keep, averaging)
-    log.info("%d epochs of %d steps into %s", options.epochs, len(loader), folder)
-    callbacks = [averaging, epoch_log, writer, ending]
-    interrupted = _fit(options, folder, module, loader, callbacks, interruption, resumed)
+    log.info("%d epochs of %d steps into %s", options.epochs, steps, folder)
+    callbacks = [each for each in (averaging, epoch_log, writer, ending) if each]
+    trainer = make_trainer(options, folder, callbacks, sampler.accumulate)
+    interrupted = _fit(trainer, module, loader, resumed)
     if group.is_main():
         keeper.finish(ending.network(module), interrupted=interrupted)
     result = TrainResult(
@@ -130,23 +146,23 @@ def _run(setup: Setup, folder: Path, *, resumed: ResumePoint | None) -> TrainRes
     return group.from_main(result)
 
 
-def _make_loader(setup: Setup, folder: Path, resumed: ResumePoint | None) -> DataLoader[Any]:
+def _make_loader(setup: Setup, folder: Path, resumed: ResumePoint | None) -> tuple[DataLoader[Any], EpochSampler]:
     """The batches, from where the training goes on; the very first of them is drawn into `train_batch0.jpg`."""
     options, network = setup.options, setup.network.spec.input
     samples = TrainSamples(setup.train, network, augmentation(options), options.seed, cache=options.cache)
     pin = accelerator_of(options) == "cuda"
     loader = make_loader(
         samples, batch=options.batch, seed=options.seed, workers=options.workers, pin=pin,
-        rank=group.rank(), world=group.world(),
+        rank=group.rank(), world=group.world(), accumulate=options.accumulate,
     )  # fmt: skip
     if group.is_main():
         _draw_first(setup, folder, samples, loader)
+    sampler = loader.sampler
+    assert isinstance(sampler, EpochSampler)
     if resumed:
-        sampler = loader.sampler
-        assert isinstance(sampler, EpochSampler)
         sampler.set_epoch(resumed.epoch)
-        sampler.start_at(resumed.batches(sampler.batch * sampler.world, 1))
-    return loader
+        sampler.start_at(resumed.batches(sampler.batch, sampler.accumulate))
+    return loader, sampler
 
 
 def _draw_first(setup: Setup, folder: Path, samples: TrainSamples, loader: DataLoader[Any]) -> None:
@@ -165,19 +181,10 @@ def _make_module(setup: Setup, steps: int) -> TrainingModule:
     return TrainingModule(network, setup.options, steps, paths, setup.teacher)
 
 
-def _fit(
-    options: TrainOptions,
-    folder: Path,
-    module: TrainingModule,
-    loader: DataLoader[Any],
-    callbacks: list[Callback | None],
-    interruption: Interruption,
-    resumed: ResumePoint | None,
-) -> bool:
+def _fit(trainer: Trainer, module: TrainingModule, loader: DataLoader[Any], resumed: ResumePoint | None) -> bool:
     """Runs the loop; whether it was interrupted."""
-    trainer = make_trainer(options, folder, [each for each in callbacks if each])
     try:
-        with interruption.listening():
+        with explained(module.options):
             trainer.fit(module, loader, ckpt_path=resumed.path if resumed else None, weights_only=True)
     except Interrupted:
         return True

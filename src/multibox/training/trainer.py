@@ -19,7 +19,7 @@ from multibox.training.checkpoints import CheckpointFiles
 from multibox.training.options import TrainOptions
 
 
-def make_trainer(options: TrainOptions, folder: Path, callbacks: Sequence[Callback]) -> Trainer:
+def make_trainer(options: TrainOptions, folder: Path, callbacks: Sequence[Callback], accumulate: int) -> Trainer:
     """The trainer for these options; a bar is added on a terminal. Raises `UsageError` for a device there is not."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", module="lightning")
@@ -33,6 +33,7 @@ def make_trainer(options: TrainOptions, folder: Path, callbacks: Sequence[Callba
         max_epochs=options.epochs,
         precision="bf16-mixed" if options.amp == "bf16" else "32-true",
         gradient_clip_val=options.clip_grad,
+        accumulate_grad_batches=accumulate,
         logger=TensorBoardLogger(folder, name="", version="tensorboard") if group.is_main() else False,
         callbacks=[*callbacks, *bar],
         plugins=[CheckpointFiles(), cluster.environment()],
