@@ -59,7 +59,10 @@ def train(
     device: Annotated[str | None, _what("--device", help="auto, cpu, cuda, cuda:N or mps. [default: auto]")] = None,
     workers: Annotated[int | None, _what("--workers", help="Processes that read images. [default: 2]")] = None,
     threads: Annotated[int | None, _what("--threads", help="CPU threads of the network. [default: torch's]")] = None,
-    amp: Annotated[Literal["none", "bf16"] | None, _what("--amp", help="Mixed precision. [default: none]")] = None,
+    amp: Annotated[
+        Literal["none", "bf16", "fp16"] | None,
+        _what("--amp", help="Mixed precision; fp16 on CUDA only. [default: none]"),
+    ] = None,
     seed: Annotated[int | None, _what("--seed", help="[default: 0]")] = None,
     lr0: Annotated[
         float | None, _learn("--lr0", "--lr", help="Highest learning rate. [default: the model's, scaled to the batch]")

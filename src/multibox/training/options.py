@@ -100,7 +100,8 @@ class TrainOptions:
     threads: int | None = None
     """CPU threads of the network; none: torch's own choice."""
     device: str = "auto"
-    amp: Literal["none", "bf16"] = "none"
+    amp: Literal["none", "bf16", "fp16"] = "none"
+    """Mixed precision; `fp16`, with its loss scaled, on CUDA devices only."""
     val_period: int = 1
     save_minutes: float = 10.0
     """Minutes between checkpoints in the middle of an epoch; 0: at the ends of epochs only."""

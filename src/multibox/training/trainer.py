@@ -31,7 +31,7 @@ def make_trainer(options: TrainOptions, folder: Path, callbacks: Sequence[Callba
         strategy=cluster.strategy(),
         sync_batchnorm=cluster.synchronises_norms(options, kind),
         max_epochs=options.epochs,
-        precision="bf16-mixed" if options.amp == "bf16" else "32-true",
+        precision=_precision(options, kind),
         gradient_clip_val=options.clip_grad,
         accumulate_grad_batches=accumulate,
         logger=TensorBoardLogger(folder, name="", version="tensorboard") if group.is_main() else False,
@@ -42,6 +42,13 @@ def make_trainer(options: TrainOptions, folder: Path, callbacks: Sequence[Callba
         enable_model_summary=False,
         use_distributed_sampler=False,
     )
+
+
+def _precision(options: TrainOptions, kind: str) -> str:
+    """Lightning's word for it. Raises `UsageError` for float16 where there is no gradient scaler for it."""
+    if options.amp == "fp16" and kind != "cuda":
+        raise UsageError(f"amp fp16 needs a CUDA device, and this is '{kind}'; use --amp bf16 or none")
+    return {"none": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}[options.amp]
 
 
 def accelerator_of(options: TrainOptions) -> str:
