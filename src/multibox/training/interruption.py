@@ -15,6 +15,7 @@ from multibox.training import group
 
 log = logging.getLogger(__name__)
 
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _PATIENCE = 20.0
 """Seconds that a step may take to end after a signal; whoever sent it may kill 10 seconds later."""
 
@@ -37,7 +38,7 @@ class Interruption:
         self.asked: str | None = None
         """The signal's name."""
         self._patience: threading.Timer | None = None
-        self._late = self._idle = False
+        self._listens = self._late = self._idle = False
 
     @contextmanager
     def listening(self) -> Iterator[None]:
@@ -45,14 +46,26 @@ class Interruption:
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        previous = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
+        previous = {number: signal.getsignal(number) for number in _SIGNALS}
+        self._listens = True
+        self.listen()
         try:
             yield
         finally:
+            self._listens = False
             if self._patience:
                 self._patience.cancel()
             for number, handler in previous.items():
                 signal.signal(number, handler)
+
+    def listen(self) -> None:
+        """Takes the signals back where another handler was put before ours.
+
+        Lightning's would end the process after the epoch as if all had gone well, and talk to other ranks in a handler.
+        """
+        if self._listens:
+            for number in _SIGNALS:
+                signal.signal(number, self._note)
 
     @contextmanager
     def at_once(self) -> Iterator[None]:

@@ -77,6 +77,7 @@ class CheckpointWriter(Callback):  # type: ignore[misc]
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
         """The very last thing before the first step."""
+        self._interruption.listen()
         self._written, self._running = time.monotonic(), True
         if self._random is not None:
             _set_random_state(self._random)
