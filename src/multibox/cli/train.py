@@ -144,12 +144,22 @@ def train(
         _keep("--name", help="The run's folder in the project; a number is added where taken. [default: run]"),
     ] = None,
     exist_ok: Annotated[bool | None, _keep("--exist-ok", help="Write into a folder that is there.")] = None,
+    logger: Annotated[
+        Literal["none", "wandb", "mlflow"] | None,
+        _keep("--logger", help="Who is told the numbers beside TensorBoard and results.csv. [default: none]"),
+    ] = None,
     val_period: Annotated[int | None, _keep("--val-period", help="Validate every k-th epoch. [default: 1]")] = None,
     save_minutes: Annotated[
         float | None, _keep("--save-minutes", help="Minutes between checkpoints within an epoch. [default: 10]")
     ] = None,
     save_period: Annotated[int | None, _keep("--save-period", help="Keep the weights of every k-th epoch.")] = None,
     patience: Annotated[int | None, _keep("--patience", help="Stop after so many epochs without a better AP.")] = None,
+    find_lr: Annotated[
+        bool, _learn("--find-lr", help="Do not train: print the rate at which the loss falls fastest.")
+    ] = False,
+    find_batch: Annotated[
+        bool, _what("--find-batch", help="Do not train: print the largest batch that fits in the GPU's memory.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="The outcome as JSON on stdout.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Warnings only.")] = False,
 ) -> None:
@@ -161,19 +171,25 @@ def train(
     from multibox.training.processes import find_processes
 
     apart = {key: given.pop(key, None) for key in ("json", "quiet", "config", "resume")}
+    find = {key: given.pop(f"find_{key}") for key in ("lr", "batch")}
     rank = find_processes().rank
-    result = _run(_split_lists(given), apart["config"], apart["resume"], quiet, rank)
+    result = _run(_split_lists(given), apart["config"], apart["resume"], quiet, rank, find)
+    if result is None:
+        return
     if rank == 0:
         _show(result, json)
     if result.interrupted:
         raise typer.Exit(130)
 
 
-def _run(given: dict[str, Any], config: Path | None, resumed: Path | None, quiet: bool, rank: int) -> TrainResult:
-    """Calls the training with the options that were given."""
+def _run(
+    given: dict[str, Any], config: Path | None, resumed: Path | None, quiet: bool, rank: int, find: dict[str, bool]
+) -> TrainResult | None:
+    """Calls the training with the options that were given; none where only an option was to be found."""
     # GNU OpenMP's threads spin long while they wait: beside any other busy process a step then takes several times as
     # long. A short spin loses 5 % on a quiet machine. It is read when torch is loaded, so it is set before that.
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+    from multibox.cli.find import find_options
     from multibox.cli.logs import logs_to_stderr
     from multibox.errors import UsageError
     from multibox.training import train as room
@@ -190,7 +206,11 @@ def _run(given: dict[str, Any], config: Path | None, resumed: Path | None, quiet
                 raise UsageError(
                     f"--{needed} is missing; for example: multibox train --data FOLDER --model ssd300_vgg16"
                 )
-        return room.train(read_options(config, given) if config else make_options(given))
+        options = read_options(config, given) if config else make_options(given)
+        if any(find.values()):
+            find_options(options, **find)
+            return None
+        return room.train(options)
 
 
 def _split_lists(given: dict[str, Any]) -> dict[str, Any]:

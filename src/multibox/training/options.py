@@ -102,6 +102,8 @@ class TrainOptions:
     device: str = "auto"
     amp: Literal["none", "bf16", "fp16"] = "none"
     """Mixed precision; `fp16`, with its loss scaled, on CUDA devices only."""
+    logger: Literal["none", "wandb", "mlflow"] = "none"
+    """Who else is told the numbers of each epoch."""
     val_period: int = 1
     save_minutes: float = 10.0
     """Minutes between checkpoints in the middle of an epoch; 0: at the ends of epochs only."""

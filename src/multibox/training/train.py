@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +12,9 @@ import torch
 from lightning.pytorch import Trainer, seed_everything
 from torch.utils.data import DataLoader
 
-from multibox.data.samples import TrainSamples
 from multibox.network.model import SSD
 from multibox.training import group
+from multibox.training.assemble import loader_of, module_of
 from multibox.training.checkpoints import remove_drafts
 from multibox.training.ema import Averaging
 from multibox.training.epoch_end import EpochEnd
@@ -23,16 +22,13 @@ from multibox.training.epoch_log import EpochLog
 from multibox.training.failures import OutOfMemory, explained
 from multibox.training.interruption import Interrupted, Interruption
 from multibox.training.keeper import Keeper, metrics_of
-from multibox.training.loader import EpochSampler, EpochSamples, make_loader, to_batch
 from multibox.training.module import TrainingModule
-from multibox.training.optimizer import freeze_parts, hold_norms
 from multibox.training.options import TrainOptions, read_options
-from multibox.training.pictures import draw_batch
 from multibox.training.recovery import Recovery, free_memory
 from multibox.training.results_table import ResultsTable
 from multibox.training.resume_point import CheckpointWriter, ResumePoint, find_resume_point
 from multibox.training.run_folder import find_resumed, make_run_folder, write_arguments
-from multibox.training.setup import Setup, augmentation, prepare_training
+from multibox.training.setup import Setup, prepare_training
 from multibox.training.step_guard import Diverged
 from multibox.training.trainer import accelerator_of, make_trainer
 from multibox.training.validation import validate
@@ -122,9 +118,9 @@ def _attempt(setup: Setup, folder: Path, interruption: Interruption, resumed: Re
     options = setup.options
     if group.is_main():
         write_arguments(folder, options)
-    loader, sampler = _make_loader(setup, folder, resumed)
+    loader, sampler = loader_of(setup, folder, resumed)
     steps = sampler.steps // sampler.accumulate
-    module = _make_module(setup, steps)
+    module = module_of(setup, steps)
     table = ResultsTable(folder / "results.csv", before_epoch=resumed.rows if resumed else 0)
     keeper = Keeper(folder, table, options, setup.val or setup.train)
     averaging, epoch_log = Averaging(options.ema) if options.ema else None, EpochLog()
@@ -144,41 +140,6 @@ def _attempt(setup: Setup, folder: Path, interruption: Interruption, resumed: Re
         interrupted=interrupted,
     )
     return group.from_main(result)
-
-
-def _make_loader(setup: Setup, folder: Path, resumed: ResumePoint | None) -> tuple[DataLoader[Any], EpochSampler]:
-    """The batches, from where the training goes on; the very first of them is drawn into `train_batch0.jpg`."""
-    options, network = setup.options, setup.network.spec.input
-    samples = TrainSamples(setup.train, network, augmentation(options), options.seed, cache=options.cache)
-    pin = accelerator_of(options) == "cuda"
-    loader = make_loader(
-        samples, batch=options.batch, seed=options.seed, workers=options.workers, pin=pin,
-        rank=group.rank(), world=group.world(), accumulate=options.accumulate,
-    )  # fmt: skip
-    if group.is_main():
-        _draw_first(setup, folder, samples, loader)
-    sampler = loader.sampler
-    assert isinstance(sampler, EpochSampler)
-    if resumed:
-        sampler.set_epoch(resumed.epoch)
-        sampler.start_at(resumed.batches(sampler.batch, sampler.accumulate))
-    return loader, sampler
-
-
-def _draw_first(setup: Setup, folder: Path, samples: TrainSamples, loader: DataLoader[Any]) -> None:
-    """`train_batch0.jpg`."""
-    keyed = EpochSamples(samples)
-    first = to_batch([keyed[key] for key in islice(loader.sampler, setup.options.batch)])
-    draw_batch(first, setup.train.names, folder / "train_batch0.jpg")
-
-
-def _make_module(setup: Setup, steps: int) -> TrainingModule:
-    """The network ready to learn."""
-    network = setup.network.to(memory_format=torch.channels_last)
-    freeze_parts(network, setup.options.freeze)
-    hold_norms(network, setup.options.freeze_norms)
-    paths = [record.path for record in setup.train.records]
-    return TrainingModule(network, setup.options, steps, paths, setup.teacher)
 
 
 def _fit(trainer: Trainer, module: TrainingModule, loader: DataLoader[Any], resumed: ResumePoint | None) -> bool:

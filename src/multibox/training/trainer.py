@@ -10,12 +10,12 @@ from pathlib import Path
 
 import torch
 from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.loggers import TensorBoardLogger
 
 from multibox.errors import UsageError
 from multibox.training import cluster, group
 from multibox.training.batch_bar import BatchBar
 from multibox.training.checkpoints import CheckpointFiles
+from multibox.training.loggers import make_loggers
 from multibox.training.options import TrainOptions
 
 
@@ -34,7 +34,7 @@ def make_trainer(options: TrainOptions, folder: Path, callbacks: Sequence[Callba
         precision=_precision(options, kind),
         gradient_clip_val=options.clip_grad,
         accumulate_grad_batches=accumulate,
-        logger=TensorBoardLogger(folder, name="", version="tensorboard") if group.is_main() else False,
+        logger=make_loggers(options, folder),
         callbacks=[*callbacks, *bar],
         plugins=[CheckpointFiles(), cluster.environment()],
         enable_checkpointing=False,
