@@ -42,5 +42,6 @@ def test_without_a_gpu_the_batch_finder_says_so(options: TrainOptions):
 
 
 @pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
 def test_the_batch_that_is_found_trains(options: TrainOptions):
     assert find_batch(replace(options, device="cuda")) >= 8

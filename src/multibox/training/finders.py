@@ -33,6 +33,8 @@ log = logging.getLogger(__name__)
 _LOWEST, _HIGHEST, _STEPS = 1e-6, 10.0, 100
 _DIVERGED = 4.0
 """How many times the least loss is the end of the search."""
+_FIRST = 10
+"""Steps before which the mean loss is that of too few."""
 _MOST = 1024
 
 
@@ -150,9 +152,9 @@ def _steepest(sweep: RateSweep) -> int:
     """Index of the rate at which the loss falls fastest, before it is lowest. Raises `UsageError`."""
     losses = np.array(sweep.losses)
     lowest = int(losses.argmin()) if len(losses) else 0
-    if lowest < 3:
+    if lowest < _FIRST + 3:
         raise UsageError("--find-lr: the loss fell at no rate; see train_batch0.jpg of a run for what is learnt")
-    return int(np.gradient(losses[: lowest + 1]).argmin())
+    return _FIRST + int(np.gradient(losses[_FIRST : lowest + 1]).argmin())
 
 
 def _draw(sweep: RateSweep, best: int, path: Path) -> None:

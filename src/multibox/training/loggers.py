@@ -24,7 +24,7 @@ def make_loggers(options: TrainOptions, folder: Path) -> list[Logger]:
 
 
 def _other(options: TrainOptions, folder: Path) -> Logger:
-    """The one that is asked for. Both find their server by their own environment variables; MLflow's else is a folder."""
+    """The one that is asked for. Both look for their server in the environment; MLflow's else is a folder."""
     project = Path(options.project).name or "multibox"
     try:
         if options.logger == "wandb":
