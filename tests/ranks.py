@@ -1,4 +1,8 @@
-"""Functions run by several processes at once, as a launcher would start them, but forked: nothing is imported again."""
+"""Functions run by several processes at once, as a launcher would start them, but forked, which is quick.
+
+Where the tests' process may have started threads that a fork loses (hotcoco's, so all that validates), the processes
+are `fresh`: forked from one that has only imported what they need.
+"""
 
 import multiprocessing
 import os
@@ -12,22 +16,31 @@ from typing import Any
 import torch
 
 
-def in_ranks(world: int, work: Callable[..., Any], *args: Any, timeout: float = 120) -> list[Any]:
+def in_ranks(world: int, work: Callable[..., Any], *args: Any, fresh: bool = False, timeout: float = 120) -> list[Any]:
     """What `work(*args)` returns in each of `world` processes. An exception there is raised here."""
     results = []
-    for process, pipe in start_ranks(world, work, *args):
-        assert pipe.poll(timeout), "a rank hangs"
-        ok, value = pipe.recv()
-        assert ok, value
-        results.append(value)
-        process.join(timeout)
-        assert process.exitcode == 0
+    ranks = start_ranks(world, work, *args, fresh=fresh)
+    try:
+        for process, pipe in ranks:
+            assert pipe.poll(timeout), "a rank hangs"
+            ok, value = pipe.recv()
+            assert ok, value
+            results.append(value)
+            process.join(timeout)
+            assert process.exitcode == 0
+    finally:
+        for process, _ in ranks:
+            process.kill()
     return results
 
 
-def start_ranks(world: int, work: Callable[..., Any], *args: Any) -> list[tuple[BaseProcess, Connection]]:
+def start_ranks(
+    world: int, work: Callable[..., Any], *args: Any, fresh: bool = False
+) -> list[tuple[BaseProcess, Connection]]:
     """The processes, begun, and where each sends (whether it succeeded, what it returns or its traceback)."""
-    context = multiprocessing.get_context("fork")
+    context = multiprocessing.get_context("forkserver" if fresh else "fork")
+    if fresh:
+        context.set_forkserver_preload(["multibox.training.train"])
     port = free_port()
     started = []
     for rank in range(world):

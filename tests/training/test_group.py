@@ -6,12 +6,12 @@ import time
 
 import pytest
 import torch
-from ranks import in_ranks, start_ranks
 from torch import nn
 
 from multibox.errors import DataError, UsageError
 from multibox.training import group
 from multibox.training.watch import RankLost
+from ranks import in_ranks, start_ranks
 
 
 def talk() -> tuple[object, ...]:
@@ -24,7 +24,16 @@ def talk() -> tuple[object, ...]:
         state = {float(tensor.sum() / tensor.numel()) for tensor in network.state_dict().values()}
         one, none = group.agree(processes.rank == 1), group.agree(False)
         mean = float(group.mean(torch.tensor(float(processes.rank))))
-        return group.world(), group.is_main(), one, none, mean, group.from_main(processes.rank), group.gather("x"), state
+        return (
+            group.world(),
+            group.is_main(),
+            one,
+            none,
+            mean,
+            group.from_main(processes.rank),
+            group.gather("x"),
+            state,
+        )
 
 
 def test_ranks_agree_average_and_hear_rank_0():
