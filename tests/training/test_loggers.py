@@ -1,6 +1,8 @@
 """Other loggers are told what `results.csv` holds, where they are installed."""
 
 import importlib.util
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,6 +10,7 @@ import pytest
 
 from multibox.errors import UsageError
 from multibox.training.loggers import make_loggers
+from multibox.training.results_table import read_rows
 from multibox.training.train import train
 
 
@@ -27,8 +30,11 @@ def test_mlflow_keeps_the_numbers_in_the_run_folder(options, monkeypatch):
     pytest.importorskip("mlflow")
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     folder = train(replace(options, logger="mlflow", epochs=1)).folder
-    metrics = {path.name: path.read_text() for path in folder.glob("mlflow/*/*/metrics/**/*") if path.is_file()}
-    assert {"AP", "loss"} <= metrics.keys()
+    with closing(sqlite3.connect(folder / "mlflow.db")) as file:
+        told = dict(file.execute("select key, value from metrics"))
+    row = read_rows(folder / "results.csv")[0]
+    assert told["train/loss"] == pytest.approx(row["train/loss"], rel=1e-4)
+    assert told["val/AP"] == pytest.approx(row["val/AP"], rel=1e-4)
 
 
 @pytest.mark.slow

@@ -24,12 +24,12 @@ def make_loggers(options: TrainOptions, folder: Path) -> list[Logger]:
 
 
 def _other(options: TrainOptions, folder: Path) -> Logger:
-    """The one that is asked for. Both look for their server in the environment; MLflow's else is a folder."""
+    """The one that is asked for. Both look for their server in the environment; MLflow's else is a file."""
     project = Path(options.project).name or "multibox"
     try:
         if options.logger == "wandb":
             return WandbLogger(project=project, name=folder.name, save_dir=folder)
-        place = os.environ.get("MLFLOW_TRACKING_URI") or (folder / "mlflow").resolve().as_uri()
+        place = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{folder.resolve() / 'mlflow.db'}"
         return MLFlowLogger(experiment_name=project, run_name=folder.name, tracking_uri=place)
     except ModuleNotFoundError:
         raise UsageError(
