@@ -18,6 +18,7 @@ from multibox.training.checkpoints import previous_of
 from multibox.training.module import TrainingModule
 from multibox.training.results_table import read_rows
 from multibox.training.train import resume, train
+from ranks import in_ranks
 
 CLOCKS = ("img_per_s", "seconds")
 
@@ -88,6 +89,27 @@ def test_in_mid_epoch_nothing_is_lost_doubled_or_changed(options, steps):
 @pytest.mark.parametrize("workers", [0, 2])
 def test_wherever_it_ends_and_with_workers_it_goes_on_bit_by_bit(options, steps, workers, end):
     compare(replace(options, epochs=3, workers=workers), steps, end)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("end", [3, 4])
+def test_two_processes_of_which_one_is_told_to_end_go_on_bit_by_bit(options, steps, end):
+    small = replace(options, val_split="none", batch=2, freeze_norms=True)
+
+    def go(name: str, end: int | None = None, again: bool = False) -> tuple[bool, list[Any]]:
+        steps["end"] = end if os.environ["RANK"] == "1" else None
+        result = resume(Path(small.project) / name) if again else train(replace(small, name=name))
+        return result.interrupted, steps["seen"]
+
+    straight = in_ranks(2, go, "straight")
+    broken = in_ranks(2, go, "broken", end)
+    whole = in_ranks(2, go, "broken", None, True)
+    assert [each for each, _ in broken] == [True, True] and [each for each, _ in whole] == [False, False]
+    for rank in range(2):
+        assert straight[rank][1] == broken[rank][1] + whole[rank][1]
+    one, two = (Path(small.project) / name for name in ("straight", "broken"))
+    assert differences(content(one), content(two)) == []
+    assert rows_of(one) == rows_of(two)
 
 
 @pytest.mark.slow
