@@ -94,7 +94,7 @@ def test_wherever_it_ends_and_with_workers_it_goes_on_bit_by_bit(options, steps,
 @pytest.mark.slow
 @pytest.mark.parametrize("end", [3, 4])
 def test_two_processes_of_which_one_is_told_to_end_go_on_bit_by_bit(options, steps, end):
-    small = replace(options, val_split="none", batch=2, freeze_norms=True)
+    small = replace(options, val_split="none", batch=2)
 
     def go(name: str, end: int | None = None, again: bool = False) -> tuple[bool, list[Any]]:
         steps["end"] = end if os.environ["RANK"] == "1" else None
