@@ -1,9 +1,10 @@
 """JPEG decode, the paper's augmentation and resize to 300 x 300, per image on one core, against torchvision's preset.
 
-Usage: python benchmarks/augment.py [--images FOLDER_OF_A_COCO_SAMPLE] [--rounds 3]
+Usage: python benchmarks/augment.py [--images FOLDER_OF_A_COCO_SAMPLE] [--rounds 5]
 torchvision's side is its SSD preset from its detection references (v2 transforms on tensors, photos by Pillow), with
-the resize to the network's size that its model does afterwards. Both sides read the same files and boxes, and both also
-shuffle channels as torchvision's preset does. CPU time of the whole process is counted, with one thread on each side.
+the resize to the network's size that its model does afterwards. All sides read the same files and boxes, and all also
+shuffle channels as torchvision's preset does. CPU time of the whole process is counted, with one thread on each side;
+the sides take turns, and the best round of each counts.
 """
 
 from __future__ import annotations
@@ -11,29 +12,47 @@ from __future__ import annotations
 import argparse
 import os
 import time
+from collections import defaultdict
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from unittest.mock import patch
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import cv2
-import numpy as np
 import torch
 from PIL import Image
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from multibox.data.augment import AugmentSpec, augment
-from multibox.data.dataset import Record
+from multibox.data import augment, photo, render
+from multibox.data.augment import AugmentSpec
+from multibox.data.dataset import Dataset, Record
 from multibox.data.open import open_dataset
 from multibox.data.photometric import Photometric
+from multibox.data.samples import TrainSamples
 from multibox.spec import InputSpec
 
 SIDE = 300
 FILL = (123, 117, 104)
+WANTED = 10.0
+
+Side = Callable[[int, int], object]
+"""(index of the record, epoch) -> a sample."""
+
+STAGES = {
+    "read the file": [(augment, "open_photo")],
+    "decode": [(photo, "decode")],
+    "crop (draws, boxes)": [(augment, "zoom_window"), (augment, "crop_window"), (augment, "visible")],
+    "resize": [(render, "_resize"), (augment, "canvas")],
+    "photometric, flip": [(augment, "mean_color"), (augment, "draw_matrix"), (augment, "finish")],
+}
+"""What is timed as which part: functions by the module that calls them, none of them calling another."""
 
 
-def torchvision_side() -> Callable[[Record, int], object]:
+def torchvision_side(records: tuple[Record, ...]) -> Side:
     """The SSD preset of torchvision's references, then the stretch to the network's size."""
     preset = v2.Compose(
         [
@@ -49,8 +68,9 @@ def torchvision_side() -> Callable[[Record, int], object]:
     )
     resize = v2.Resize((SIDE, SIDE))
 
-    def one(record: Record, seed: int) -> object:
-        torch.manual_seed(seed)
+    def one(index: int, epoch: int) -> object:
+        torch.manual_seed(epoch * len(records) + index)
+        record = records[index]
         image = Image.open(record.path).convert("RGB")
         boxes = tv_tensors.BoundingBoxes(
             torch.from_numpy(record.boxes), format="XYXY", canvas_size=(record.height, record.width)
@@ -61,44 +81,86 @@ def torchvision_side() -> Callable[[Record, int], object]:
     return one
 
 
-def our_side() -> Callable[[Record, int], object]:
-    """The same through `multibox.data.augment`."""
+def our_side(dataset: Dataset, **options: bool) -> Side:
+    """The same by `TrainSamples`, which the training's workers run."""
     network = InputSpec(height=SIDE, width=SIDE, mean=FILL, std=(1.0, 1.0, 1.0))
     spec = AugmentSpec(photometric=Photometric(shuffle_p=0.5))
+    samples = TrainSamples(dataset, network, spec, **options)
 
-    def one(record: Record, seed: int) -> object:
-        return augment(record.path, record.boxes, record.labels, spec, network, np.random.default_rng(seed))
+    def one(index: int, epoch: int) -> object:
+        samples.set_epoch(epoch)
+        return samples[index]
 
     return one
 
 
-def milliseconds(sides: list[Callable[[Record, int], object]], records: list[Record], rounds: int) -> list[float]:
-    """Each side's CPU time per image in its best round; the sides take turns, so that other load touches both."""
-    best = [float("inf")] * len(sides)
-    for turn in range(rounds):
-        for which, one in enumerate(sides):
-            start = time.process_time()
-            for index, record in enumerate(records):
-                one(record, turn * len(records) + index)
-            best[which] = min(best[which], (time.process_time() - start) / len(records) * 1e3)
+def seconds(one: Side, count: int, epoch: int) -> float:
+    """CPU time of one epoch."""
+    start = time.process_time()
+    for index in range(count):
+        one(index, epoch)
+    return time.process_time() - start
+
+
+def milliseconds(sides: dict[str, Side], count: int, rounds: int) -> dict[str, float]:
+    """Each side's CPU time per image in its best round; the sides take turns, so that other load touches all."""
+    best = dict.fromkeys(sides, float("inf"))
+    for epoch in range(rounds):
+        for name, one in sides.items():
+            best[name] = min(best[name], seconds(one, count, epoch) / count * 1e3)
     return best
 
 
+def shares(one: Side, count: int, rounds: int) -> dict[str, float]:
+    """The share of each part in the CPU time of our side, over all rounds."""
+    spent: dict[str, float] = defaultdict(float)
+
+    def timed(stage: str, function: Callable[..., object], *args: object, **words: object) -> object:
+        start = time.process_time()
+        try:
+            return function(*args, **words)
+        finally:
+            spent[stage] += time.process_time() - start
+
+    patches = [
+        patch.object(module, name, partial(timed, stage, getattr(module, name)))
+        for stage, functions in STAGES.items()
+        for module, name in functions
+    ]
+    for each in patches:
+        each.start()
+    total = sum(seconds(one, count, epoch) for epoch in range(rounds))
+    for each in patches:
+        each.stop()
+    return {**{stage: spent[stage] / total for stage in STAGES}, "all else": 1 - sum(spent.values()) / total}
+
+
 def main() -> None:
-    """Prints both times and their ratio."""
+    """Prints the times, their ratios, and the shares of ours."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     shared = Path(os.environ.get("MULTIBOX_SHARED", Path(__file__).parents[2] / "shared"))
     parser.add_argument("--images", type=Path, default=shared / "data" / "coco_sample")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5)
     args = parser.parse_args()
     torch.set_num_threads(1)
     cv2.setNumThreads(0)
-    records = [record for record in open_dataset(args.images, "train").records if len(record.boxes)]
-    theirs, ours = milliseconds([torchvision_side(), our_side()], records, args.rounds)
-    print(f"images            {len(records)}")
-    print(f"torchvision       {theirs:.2f} ms CPU per image")
-    print(f"multibox          {ours:.2f} ms CPU per image")
-    print(f"ratio             {theirs / ours:.1f}x (wanted: 6x)")
+    dataset = open_dataset(args.images, "train")
+    records = tuple(record for record in dataset.records if len(record.boxes))
+    dataset = replace(dataset, records=records)
+    sides = {
+        "torchvision": torchvision_side(records),
+        "multibox": our_side(dataset),
+        "multibox, colours left to the device": our_side(dataset, finished=False),
+        "multibox, cache bytes": our_side(dataset, cache=True),
+    }
+    best = milliseconds(sides, len(records), args.rounds)
+    print(f"{len(records)} images; load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
+    for name, each in best.items():
+        ratio = best["torchvision"] / each
+        print(f"{name:<40}{each:7.2f} ms CPU per image{1e3 / each:8.0f} images/s per core{ratio:7.1f}x")
+    print(f"wanted of multibox: {WANTED:.0f}x")
+    for stage, share in shares(sides["multibox"], len(records), args.rounds).items():
+        print(f"  {stage:<22}{share:6.1%}")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,8 @@ from PIL import Image
 
 from multibox.data.augment import AugmentSpec, augment
 from multibox.data.dataset import Dataset, Record
-from multibox.data.photometric import Photometric, distort, draw_matrix
+from multibox.data.finish import Finish, finish
+from multibox.data.photometric import Photometric, draw_matrix, mean_color
 from multibox.data.samples import Batch, TrainSamples, collate
 from multibox.data.window import Window, crop_window, zoom_window
 from multibox.errors import DataError
@@ -156,6 +157,12 @@ def test_objects_whose_centre_is_cut_away_are_dropped_with_their_labels() -> Non
     assert {tuple(labels) for labels in kept} == {(4,), (9,), (4, 9)}
 
 
+def distort(image: np.ndarray, spec: Photometric, rng: np.random.Generator) -> np.ndarray:
+    """The whole image with its colours changed by one draw."""
+    area = (0, 0, image.shape[1], image.shape[0])
+    return finish(image, Finish(draw_matrix(spec, mean_color(image, area), rng), area, False))
+
+
 def always(**ranges: tuple[float, float]) -> Photometric:
     """Every step with probability one, those not named at their neutral value."""
     neutral = {"brightness": (1.0, 1.0), "contrast": (1.0, 1.0), "saturation": (1.0, 1.0), "hue": (0.0, 0.0)}
@@ -251,3 +258,21 @@ def test_an_index_beyond_the_end_raises_as_of_a_list(tmp_path: Path) -> None:
     assert len(samples) == 3
     with pytest.raises(IndexError):
         samples[3]
+
+
+def test_what_is_left_to_the_device_is_drawn_the_same_and_gives_the_same(tmp_path: Path) -> None:
+    dataset = small_dataset(tmp_path)
+    done, left = (TrainSamples(dataset, network(), AugmentSpec(), 3, finished=finished) for finished in (True, False))
+    for index in range(3):
+        a, b = done[index], left[index]
+        assert a.left is None and b.left is not None
+        np.testing.assert_array_equal(a.boxes, b.boxes)
+        np.testing.assert_array_equal(a.image, finish(b.image, b.left))
+
+
+def test_colours_of_the_canvas_stay(tmp_path: Path) -> None:
+    spec = AugmentSpec(photometric=always(brightness=(2.0, 2.0)), zoom_out_p=1.0, crop=False, flip_p=0, fill=(7, 8, 9))
+    data = encoded(np.full((90, 120, 3), 60, np.uint8))
+    sample = augment(data, NO_BOXES, NO_LABELS, spec, network(), np.random.default_rng(1))
+    photo = (sample.image == 120).all(axis=2)
+    assert 0.05 < photo.mean() < 0.9 and (sample.image[~photo] == (7, 8, 9)).all()

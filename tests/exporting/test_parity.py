@@ -44,6 +44,14 @@ def test_what_one_side_lacks_and_other_labels_count_as_different():
     assert compare_image(NONE, NONE, SIZE).agrees
 
 
+def test_bounds_are_part_of_the_comparison():
+    parity = Parity(engines="a and b", images=1, detections=9, different=0, scores=2e-4, boxes=0.06)
+    assert not parity.agrees
+    wider = replace(parity, score_bound=3e-4, box_bound=0.1)
+    assert wider.agrees
+    assert "scores within 2.0e-04 (bound 3e-04), boxes within 6.0e-02 px (bound 0.1)" in str(wider)
+
+
 def test_one_hundredth_may_differ_and_nan_never_agrees():
     parity = Parity(engines="a and b", images=4, detections=1000, different=10, scores=0.0, boxes=0.0)
     assert parity.agrees

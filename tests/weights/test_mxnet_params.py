@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from multibox.errors import ModelError
+from multibox.weights import archives
 from multibox.weights.importers import mxnet_params
 from multibox.weights.source import load_weights
 from mxnet_files import TYPES, array_bytes, list_bytes, write_params
@@ -58,9 +58,10 @@ def test_the_archive_that_gluoncv_publishes_is_read_as_its_file(tmp_path: Path) 
     path = tmp_path / "net-0123abcd.zip"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.write(inner, inner.name)
-    assert mxnet_params.looks_like_archive(path.read_bytes())
-    state = mxnet_params.read_archive(path).state
-    assert all(torch.equal(state[name], torch.from_numpy(array)) for name, array in ARRAYS.items())
+    assert archives.weights_inside(path) == inner.name
+    (tmp_path / "out").mkdir()
+    assert archives.take_out(path, inner.name, tmp_path / "out").read_bytes() == inner.read_bytes()
+    refused(path, rf"net-0123abcd\.zip \({inner.name}\): ")  # its arrays are of no codebase
     path.write_bytes(path.read_bytes()[:-30])
     refused(path, "cut off or damaged")
 
@@ -70,12 +71,7 @@ def test_an_archive_with_two_files_is_one_sentence(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "two.zip", "w") as archive:
         archive.write(inner, "a.params")
         archive.write(inner, "b.params")
-    refused(tmp_path / "two.zip", "holds 2 files named .params")
-
-
-def test_a_torch_archive_is_not_taken_for_one(tmp_path: Path) -> None:
-    torch.save({"a": torch.zeros(2)}, tmp_path / "net.pth")
-    assert not mxnet_params.looks_like_archive((tmp_path / "net.pth").read_bytes())
+    refused(tmp_path / "two.zip", "holds 2 files with weights")
 
 
 def test_a_file_that_is_cut_off_anywhere_is_one_sentence(tmp_path: Path) -> None:

@@ -137,6 +137,15 @@ def train(
     photometric: Annotated[
         bool | None, _look("--photometric/--no-photometric", help="Brightness, contrast, colour. [default: yes]")
     ] = None,
+    mosaic: Annotated[
+        float | None, _look("--mosaic", help="Probability of four photos in one image. [default: 0]")
+    ] = None,
+    mixup: Annotated[
+        float | None, _look("--mixup", help="Probability of a second photo that shines through. [default: 0]")
+    ] = None,
+    close_mosaic: Annotated[
+        int | None, _look("--close-mosaic", help="Last epochs without mosaic and mixup. [default: 10]")
+    ] = None,
     cache: Annotated[bool | None, _look("--cache/--no-cache", help="Keep the files' bytes in memory.")] = None,
     project: Annotated[str | None, _keep("--project", "--output-dir", help="[default: runs/train]")] = None,
     name: Annotated[

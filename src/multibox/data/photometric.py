@@ -19,6 +19,15 @@ from multibox.images.read import Pixels
 _GREY = np.array([0.299, 0.587, 0.114])
 _TO_YIQ = np.array([[0.299, 0.587, 0.114], [0.595716, -0.274453, -0.321263], [0.211456, -0.522591, 0.311135]])
 _FROM_YIQ = np.linalg.inv(_TO_YIQ)
+_LUMA, _CHROMA, _TURNED = (
+    _FROM_YIQ @ np.array(part, np.float64) @ _TO_YIQ
+    for part in (
+        [[1, 0, 0], [0, 0, 0], [0, 0, 0]],
+        [[0, 0, 0], [0, 1, 0], [0, 0, 1]],
+        [[0, 0, 0], [0, 0, -1], [0, 1, 0]],
+    )
+)
+"""A turn of the hue by t is `_LUMA + cos(t) * _CHROMA + sin(t) * _TURNED`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,10 +45,10 @@ class Photometric:
     shuffle_p: float = 0.0
 
 
-def distort(image: Pixels, spec: Photometric, rng: np.random.Generator) -> Pixels:
-    """The image (uint8 [h, w, 3] RGB) with its colours changed by one draw; the same array where nothing is drawn."""
-    matrix = draw_matrix(spec, np.array(cv2.mean(image)[:3]), rng)
-    return image if matrix is None else cv2.transform(image, matrix)
+def mean_color(image: Pixels, area: tuple[int, int, int, int]) -> NDArray[np.float64]:
+    """Mean RGB [3] of the part x1, y1, x2, y2 of an image."""
+    x1, y1, x2, y2 = area
+    return np.array(cv2.mean(image[y1:y2, x1:x2])[:3])
 
 
 def draw_matrix(spec: Photometric, mean: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64] | None:
@@ -47,37 +56,27 @@ def draw_matrix(spec: Photometric, mean: NDArray[np.float64], rng: np.random.Gen
 
     In the paper's order: brightness, contrast, saturation, hue, or with contrast last; then the channels' order.
     """
-    chosen = rng.random(6)
-    factor = rng.random(4)
-    steps: list[NDArray[np.float64]] = []
-    color = mean
-    for kind in (0, 1, 2, 3) if chosen[4] < 0.5 else (0, 2, 3, 1):
-        if chosen[kind] < spec.p:
-            low, high = (spec.brightness, spec.contrast, spec.saturation, spec.hue)[kind]
-            step = _step(kind, low + (high - low) * float(factor[kind]), color)
-            color = step[:, :3] @ color + step[:, 3]
-            steps.append(step)
-    if chosen[5] < spec.shuffle_p:
-        steps.append(np.eye(3, 4)[rng.permutation(3)])
-    if not steps:
+    chosen = rng.random(6).tolist()
+    factor = rng.random(4).tolist()
+    shuffled = chosen[5] < spec.shuffle_p
+    kinds = [kind for kind in ((0, 1, 2, 3) if chosen[4] < 0.5 else (0, 2, 3, 1)) if chosen[kind] < spec.p]
+    if not kinds and not shuffled:
         return None
-    whole = np.eye(4)
-    for step in steps:
-        whole = np.vstack([step, [0.0, 0.0, 0.0, 1.0]]) @ whole
-    return whole[:3]
+    whole = np.eye(3, 4)
+    for kind in kinds:
+        low, high = (spec.brightness, spec.contrast, spec.saturation, spec.hue)[kind]
+        whole = _after(whole, kind, low + (high - low) * factor[kind], mean)
+    return whole[rng.permutation(3)] if shuffled else whole
 
 
-def _step(kind: int, value: float, mean: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Brightness (0), contrast (1), saturation (2) or hue (3) as [3, 4]."""
-    matrix = np.zeros((3, 4))
+def _after(whole: NDArray[np.float64], kind: int, value: float, mean: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The distortion `whole` [3, 4], then brightness (0), contrast (1), saturation (2) or hue (3) on what it gives."""
     if kind == 3:
-        cos, sin = math.cos(2 * math.pi * value), math.sin(2 * math.pi * value)
-        turn = np.array([[1.0, 0.0, 0.0], [0.0, cos, -sin], [0.0, sin, cos]])
-        matrix[:, :3] = _FROM_YIQ @ turn @ _TO_YIQ
-        return matrix
-    matrix[:, :3] = np.eye(3) * value
+        turn = 2 * math.pi * value
+        return np.asarray((_LUMA + math.cos(turn) * _CHROMA + math.sin(turn) * _TURNED) @ whole)
+    changed = whole * value
     if kind == 1:
-        matrix[:, 3] = (1.0 - value) * float(_GREY @ mean)
+        changed[:, 3] += (1.0 - value) * float(_GREY @ (whole[:, :3] @ mean + whole[:, 3]))
     elif kind == 2:
-        matrix[:, :3] += (1.0 - value) * _GREY
-    return matrix
+        changed += (1.0 - value) * (_GREY @ whole)
+    return changed

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from multibox.data.augment import AugmentSpec, Sample, augment
+from multibox.data.augment import AugmentSpec, Sample, complete, look
 from multibox.data.dataset import Dataset
+from multibox.data.finish import Finishes, stack
+from multibox.data.mosaic import mixup, mosaic
+from multibox.data.photo import open_photo
+from multibox.data.view import Item, View
+from multibox.images.prepare import fill_color
 from multibox.images.read import Pixels, read_bytes
 from multibox.spec import InputSpec
 
@@ -20,30 +25,46 @@ from multibox.spec import InputSpec
 class Batch:
     """Images uint8 [n, h, w, 3] RGB, boxes as fractions [n, g, 4], labels [n, g]; `valid` [n, g] tells padding apart.
 
-    g is the largest number of objects in one image, and may be 0.
+    g is the largest number of objects in one image, and may be 0. `left` is what is still to be done to the pixels,
+    without rows where they are finished.
     """
 
     images: Pixels
     boxes: NDArray[np.float32]
     labels: NDArray[np.int64]
     valid: NDArray[np.bool_]
+    left: Finishes
 
 
 class TrainSamples:
     """A map-style dataset of augmented samples; the same (seed, epoch, index) always gives the same sample.
 
     Crowd boxes are left out: one box around many objects is no object to learn. `cache` holds the files' bytes (not the
-    pixels) in memory, read at once so that forked workers share them. Instances travel to worker processes by pickle.
+    pixels) in memory, read at once so that forked workers share them. Unless `finished`, colours and mirror are left to
+    the device. Instances travel to worker processes by pickle.
     """
 
     def __init__(
-        self, dataset: Dataset, network: InputSpec, augment: AugmentSpec, seed: int = 0, *, cache: bool = False
+        self,
+        dataset: Dataset,
+        network: InputSpec,
+        augment: AugmentSpec,
+        seed: int = 0,
+        *,
+        cache: bool = False,
+        finished: bool = True,
+        mixed_epochs: int | None = None,
     ) -> None:
-        """Raises `DataError` with `cache` where a file cannot be read."""
+        """After `mixed_epochs` epochs there is no mosaic and no mixup; none: they go on.
+
+        Raises `DataError` with `cache` where a file cannot be read.
+        """
         self._records = dataset.records
         self._network = network
         self._augment = augment
         self._seed = seed
+        self._finished = finished
+        self._mixed_epochs = mixed_epochs
         self._epoch = 0
         self._bytes = [read_bytes(record.path) for record in self._records] if cache else None
         self._process = os.getpid()
@@ -62,11 +83,32 @@ class TrainSamples:
             cv2.setNumThreads(0)
             self._process = os.getpid()
         index = range(len(self._records))[index]
+        spec, rng = self._augment, np.random.default_rng((self._seed, self._epoch, index))
+        if self._mixed_epochs is not None and self._epoch >= self._mixed_epochs:
+            spec = replace(spec, mosaic=0.0, mixup=0.0)
+        view = self._view(index, spec, rng)
+        if spec.mixup and rng.random() < spec.mixup:
+            view = mixup(view, look(self._item(self._any(rng)), spec, self._network, rng), rng)
+        return complete(view, spec, rng, finished=self._finished)
+
+    def _view(self, index: int, spec: AugmentSpec, rng: np.random.Generator) -> View:
+        """The photo of one record, alone or in a mosaic with three drawn ones; its own place there is drawn too."""
+        if not (spec.mosaic and rng.random() < spec.mosaic):
+            return look(self._item(index), spec, self._network, rng)
+        chosen = rng.permutation([index, *(self._any(rng) for _ in range(3))])
+        items = [self._item(int(each)) for each in chosen]
+        return mosaic(items, spec.mosaic_scale, spec.fill or fill_color(self._network), self._network, rng)
+
+    def _any(self, rng: np.random.Generator) -> int:
+        """Some record, drawn evenly."""
+        return int(rng.integers(len(self._records)))
+
+    def _item(self, index: int) -> Item:
+        """One record's photo, not yet decoded, and the objects that are learnt."""
         record = self._records[index]
         learnt = ~record.crowd
         source = record.path if self._bytes is None else self._bytes[index]
-        rng = np.random.default_rng((self._seed, self._epoch, index))
-        return augment(source, record.boxes[learnt], record.labels[learnt], self._augment, self._network, rng)
+        return Item(open_photo(source), record.boxes[learnt], record.labels[learnt])
 
 
 def collate(samples: Sequence[Sample]) -> Batch:
@@ -80,4 +122,5 @@ def collate(samples: Sequence[Sample]) -> Batch:
         boxes[row, :count] = sample.boxes
         labels[row, :count] = sample.labels
         valid[row, :count] = True
-    return Batch(np.stack([sample.image for sample in samples]), boxes, labels, valid)
+    left = stack([sample.left for sample in samples if sample.left])
+    return Batch(np.stack([sample.image for sample in samples]), boxes, labels, valid, left)

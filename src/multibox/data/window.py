@@ -7,6 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+_MIN_SIDE = 1.0
+"""Objects of which less than this many pixels of the photo is left in width or height are dropped."""
+
 
 @dataclass(frozen=True, slots=True)
 class Window:
@@ -46,6 +49,15 @@ class Window:
         return np.asarray(((centers > low) & (centers < high)).all(axis=1))
 
 
+def visible(
+    boxes: NDArray[np.float32], window: Window, *, by_center: bool
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """The parts of boxes [n, 4] in the window, and of which enough is left; `by_center`: whose centre is inside."""
+    cut = window.clip(boxes)
+    kept = window.holds_centers(boxes) if by_center else np.ones(len(boxes), np.bool_)
+    return cut, kept & ((cut[:, 2:] - cut[:, :2]) >= _MIN_SIDE).all(axis=1)
+
+
 def zoom_window(photo: Window, largest: float, rng: np.random.Generator) -> Window:
     """A canvas of 1 to `largest` times the photo's sides, the photo anywhere on it."""
     ratio = rng.uniform(1.0, largest)
@@ -74,33 +86,38 @@ def crop_window(
         if least >= 1.0:
             return canvas
         crops = _draw_crops(canvas, scale, trials, rng)
-        width, height = crops[:, 2] - crops[:, 0], crops[:, 3] - crops[:, 1]
-        ratio = width / np.maximum(height, 1)
-        legal = (ratio >= aspect[0]) & (ratio <= aspect[1]) & (width > 0) & (height > 0)
+        width, height = crops[2] - crops[0], crops[3] - crops[1]
+        legal = (width >= aspect[0] * height) & (width <= aspect[1] * height) & (width > 0) & (height > 0)
+        crops = crops[:, legal]
         if len(boxes):
-            legal &= _best_iou(crops, boxes) >= least
-        if legal.any():
-            x1, y1, x2, y2 = crops[legal.argmax()].tolist()
+            crops = crops[:, _best_iou(crops, boxes) >= least]
+        if crops.shape[1]:
+            x1, y1, x2, y2 = crops[:, 0].tolist()
             return Window(x1, y1, x2, y2)
         if 1.0 not in options:  # nothing would ever end the search
             return canvas
 
 
 def _draw_crops(canvas: Window, scale: tuple[float, float], trials: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Crops x1, y1, x2, y2 [trials, 4] in whole pixels, sides and places drawn evenly."""
+    """Crops x1, y1, x2, y2 [4, trials] in whole pixels, sides and places drawn evenly."""
     sides = np.array([canvas.width, canvas.height])
-    size = (sides * rng.uniform(scale[0], scale[1], (trials, 2))).astype(np.int64)
-    corner = ((sides - size) * rng.random((trials, 2))).astype(np.int64) + np.array([canvas.x1, canvas.y1])
-    return np.concatenate([corner, corner + size], axis=1)
+    drawn = rng.random((2, trials, 2))
+    size = (sides * (scale[0] + (scale[1] - scale[0]) * drawn[0])).astype(np.int64)
+    corner = ((sides - size) * drawn[1]).astype(np.int64) + np.array([canvas.x1, canvas.y1])
+    return np.concatenate([corner.T, (corner + size).T])
 
 
 def _best_iou(crops: NDArray[np.int64], boxes: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Each crop's largest IoU with a box centred strictly inside it [trials]; -1 where none is."""
-    c = crops[:, None, :].astype(np.float64)
-    center = (boxes[:, :2] + boxes[:, 2:]) / 2
-    inside = ((center > c[..., :2]) & (center < c[..., 2:])).all(axis=2)
-    sides = np.minimum(c[..., 2:], boxes[:, 2:]) - np.maximum(c[..., :2], boxes[:, :2])
-    overlap = np.maximum(sides, 0).prod(axis=2)
-    areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
-    union = (c[..., 2:] - c[..., :2]).prod(axis=2) + areas - overlap
-    return np.asarray(np.where(inside, overlap / np.maximum(union, 1e-12), -1.0).max(axis=1))
+    """Largest IoU of each crop [4, t] with a box [n, 4] centred strictly inside it [t]; -1 where none is.
+
+    Coordinate by coordinate: arrays as small as these cost by the number of calls.
+    """
+    x1, y1, x2, y2 = crops.astype(np.float64)[:, :, None]
+    a1, b1, a2, b2 = boxes.T.astype(np.float64)
+    x, y = (a1 + a2) / 2, (b1 + b2) / 2
+    inside = (x > x1) & (x < x2) & (y > y1) & (y < y2)
+    width = np.minimum(x2, a2) - np.maximum(x1, a1)
+    height = np.minimum(y2, b2) - np.maximum(y1, b1)
+    overlap = np.where(inside, width * height, -1.0)  # what holds a box's centre overlaps it
+    union = (x2 - x1) * (y2 - y1) + (a2 - a1) * (b2 - b1) - overlap
+    return np.asarray((overlap / union).max(axis=1, initial=-1.0))

@@ -32,18 +32,20 @@ class Parity:
     different: int
     scores: float
     boxes: float
+    score_bound: float = SCORE_BOUND
+    box_bound: float = BOX_BOUND
 
     @property
     def agrees(self) -> bool:
         """Whether all differences are within their bounds."""
         few = self.different <= max(1.0, _DIFFERENT * self.detections)
-        return few and self.scores <= SCORE_BOUND and self.boxes <= BOX_BOUND
+        return few and self.scores <= self.score_bound and self.boxes <= self.box_bound
 
     def __str__(self) -> str:
         """One line for a person."""
         return (
-            f"{self.engines} on {self.images} images: scores within {self.scores:.1e} (bound {SCORE_BOUND:.0e}), "
-            f"boxes within {self.boxes:.1e} px (bound {BOX_BOUND:g}), "
+            f"{self.engines} on {self.images} images: scores within {self.scores:.1e} (bound {self.score_bound:.0e}), "
+            f"boxes within {self.boxes:.1e} px (bound {self.box_bound:.2g}), "
             f"{self.different} of {self.detections} detections differ"
         )
 

@@ -11,7 +11,6 @@ import io
 import os
 import warnings
 from collections.abc import Callable
-from pathlib import Path
 from typing import TypeVar
 
 import cv2
@@ -57,7 +56,8 @@ def read_image(source: ImageSource) -> Pixels:
 def read_bytes(path: str | os.PathLike[str]) -> bytes:
     """The file's content. Raises `DataError` naming a file that is absent, a folder, or not readable."""
     try:
-        return Path(path).read_bytes()
+        with open(path, "rb", buffering=0) as file:  # noqa: PTH123  half the time of Path.read_bytes
+            return file.read()
     except FileNotFoundError:
         raise DataError(f"no such image file: {os.fspath(path)}") from None
     except IsADirectoryError:

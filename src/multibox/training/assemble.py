@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader
 
 from multibox.data.samples import TrainSamples
 from multibox.training import group
+from multibox.training.depthwise import speed_up_depthwise
 from multibox.training.loader import EpochSampler, EpochSamples, make_loader, to_batch
 from multibox.training.module import TrainingModule
 from multibox.training.optimizer import freeze_parts, hold_norms
@@ -23,8 +24,17 @@ from multibox.training.trainer import accelerator_of
 def loader_of(setup: Setup, folder: Path, resumed: ResumePoint | None) -> tuple[DataLoader[Any], EpochSampler]:
     """The batches, from where the training goes on; the very first of them is drawn into `train_batch0.jpg`."""
     options, network = setup.options, setup.network.spec.input
-    samples = TrainSamples(setup.train, network, augmentation(options), options.seed, cache=options.cache)
-    pin = accelerator_of(options) == "cuda"
+    device = accelerator_of(options)
+    samples = TrainSamples(
+        setup.train,
+        network,
+        augmentation(options),
+        options.seed,
+        cache=options.cache,
+        finished=device == "cpu",
+        mixed_epochs=max(0, options.epochs - options.close_mosaic),
+    )
+    pin = device == "cuda"
     loader = make_loader(
         samples, batch=options.batch, seed=options.seed, workers=options.workers, pin=pin,
         rank=group.rank(), world=group.world(), accumulate=options.accumulate,
@@ -51,5 +61,6 @@ def module_of(setup: Setup, steps: int) -> TrainingModule:
     network = setup.network.to(memory_format=torch.channels_last)
     freeze_parts(network, setup.options.freeze)
     hold_norms(network, setup.options.freeze_norms)
+    speed_up_depthwise(network)
     paths = [record.path for record in setup.train.records]
     return TrainingModule(network, setup.options, steps, paths, setup.teacher)

@@ -145,7 +145,7 @@ def _fullest(setup: Setup, size: int) -> TrainBatch:
     index = max(range(len(setup.train)), key=lambda each: len(setup.train.records[each].labels))
     samples = TrainSamples(setup.train, setup.network.spec.input, AugmentSpec.none())
     one = to_batch([(index, samples[index])])
-    return TrainBatch(*(part.expand(size, *part.shape[1:]).cuda() for part in one))
+    return TrainBatch(*(part.expand(size if len(part) else 0, *part.shape[1:]).cuda() for part in one))
 
 
 def _steepest(sweep: RateSweep) -> int:

@@ -22,13 +22,19 @@ Key = tuple[int, int]
 
 
 class TrainBatch(NamedTuple):
-    """Images RGB at network size, their objects (fractions; `valid` false is padding), and the records' indexes."""
+    """Images RGB at network size, their objects (fractions; `valid` false is padding), and the records' indexes.
+
+    `matrices`, `areas`, `mirrors` are what is left to do to the pixels (`data.finish`); without rows: nothing.
+    """
 
     images: UInt8[Tensor, "n h w 3"]
     boxes: Float[Tensor, "n g 4"]
     labels: Int[Tensor, "n g"]
     valid: Bool[Tensor, "n g"]
     records: Int[Tensor, " n"]
+    matrices: Float[Tensor, "m 3 4"]
+    areas: Int[Tensor, "m 4"]
+    mirrors: Bool[Tensor, " m"]
 
 
 class EpochSamples(Dataset[tuple[int, Sample]]):
@@ -126,6 +132,9 @@ def to_batch(items: list[tuple[int, Sample]]) -> TrainBatch:
         torch.from_numpy(batch.labels),
         torch.from_numpy(batch.valid),
         torch.tensor([index for index, _ in items], dtype=torch.int64),
+        torch.from_numpy(batch.left.matrices),
+        torch.from_numpy(batch.left.areas),
+        torch.from_numpy(batch.left.mirrors),
     )
 
 

@@ -19,6 +19,7 @@ from multibox.training.loader import TrainBatch
 from multibox.training.loss import multibox_loss
 from multibox.training.optimizer import hold_norms, make_optimizer
 from multibox.training.options import TrainOptions
+from multibox.training.pixels import finished_pixels, network_input
 from multibox.training.schedule import make_schedule
 from multibox.training.step_guard import StepGuard, StepLosses
 
@@ -57,13 +58,13 @@ class TrainingModule(LightningModule):  # type: ignore[misc]
 
     def training_step(self, batch: TrainBatch, index: int) -> Float[Tensor, ""]:
         """The loss of a batch, averaged over its matched priors, with its weight among the batches of the step."""
-        images = self.normalize(batch.images)
+        images = network_input(batch, self.normalize)
         predictions = self.network(images)
         loss = multibox_loss(
             predictions, batch.boxes, batch.labels, batch.valid, self.network.priors,
             spec=self.network.spec, rules=self.rules, level_sizes=self.network.level_sizes,
         )  # fmt: skip
-        taught = self.teacher.loss(batch.images, predictions) if self.teacher else loss.total.new_zeros(())
+        taught = self.teacher.loss(finished_pixels(batch), predictions) if self.teacher else loss.total.new_zeros(())
         total = loss.total + taught
         self.losses = StepLosses(loss.classification.detach(), loss.localization.detach(), taught.detach())
         return total * self.guard.add(self.losses, loss.divisor, batch.records)

@@ -91,6 +91,12 @@ class TrainOptions:
     flip: float = 0.5
     """Probability of a mirrored photo."""
     photometric: bool = True
+    mosaic: float = 0.0
+    """Probability of a sample made of four photos."""
+    mixup: float = 0.0
+    """Probability of another photo that shines through."""
+    close_mosaic: int = 10
+    """Epochs at the end without mosaic and mixup, so that the last images learnt are whole ones."""
     augment: bool = True
     """Whether photos are changed at all."""
     cache: bool = False
@@ -121,7 +127,7 @@ class TrainOptions:
         _at_least(self, 1, "epochs", "batch", "accumulate", "val_period")
         _at_least(
             self, 0, "workers", "warmup_epochs", "save_period", "save_minutes", "patience", "momentum", "lr_final",
-            "teacher_weight", "negative_ratio", "box_weight",
+            "teacher_weight", "negative_ratio", "box_weight", "close_mosaic",
         )  # fmt: skip
         if self.weights and self.start != self.weights:
             raise UsageError(f"model '{self.model}' is a file with weights, and weights is given too; give one of them")
@@ -131,7 +137,7 @@ class TrainOptions:
             raise UsageError(f"ema is {self.ema}; it is a decay from 0 (none) to below 1")
         if self.lr0 is not None and self.lr0 <= 0:
             raise UsageError(f"lr0 is {self.lr0}; a learning rate is above 0")
-        for name in ("zoom_out", "flip", "crop_min", "focal_alpha"):
+        for name in ("zoom_out", "flip", "crop_min", "mosaic", "mixup", "focal_alpha"):
             value = getattr(self, name)
             if value is not None and not 0 <= value <= 1:
                 raise UsageError(f"{name} is {value}; it is from 0 to 1")

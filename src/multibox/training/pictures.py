@@ -19,6 +19,7 @@ from multibox.prediction.engines.torch_engine import TorchEngine
 from multibox.results.draw import draw
 from multibox.results.files import placed
 from multibox.training.loader import TrainBatch
+from multibox.training.pixels import finished_pixels
 
 Pixels = NDArray[np.uint8]
 
@@ -32,7 +33,8 @@ def draw_batch(batch: TrainBatch, names: Sequence[str], path: Path) -> None:
     height, width = batch.images.shape[1:3]
     scale = np.array([width, height, width, height], np.float32)
     drawn = []
-    for image, boxes, labels, valid in zip(*(part[:16].numpy() for part in batch[:4]), strict=True):
+    shown = finished_pixels(batch), batch.boxes, batch.labels, batch.valid
+    for image, boxes, labels, valid in zip(*(part[:16].numpy() for part in shown), strict=True):
         drawn.append(draw(image, _truth(boxes[valid] * scale, labels[valid], names)))
     columns = min(4, len(drawn))
     drawn += [np.zeros_like(drawn[0])] * (-len(drawn) % columns)

@@ -85,6 +85,8 @@ def augmentation(options: TrainOptions) -> AugmentSpec:
         crop=options.crop,
         crop_scale=(options.crop_min, 1.0),
         flip_p=options.flip,
+        mosaic=options.mosaic,
+        mixup=options.mixup,
     )
     return spec if options.photometric else replace(spec, photometric=None)
 

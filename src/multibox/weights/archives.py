@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from multibox.errors import ModelError
 
-_ENDINGS = (".tflite", ".safetensors", ".pth", ".pt", ".caffemodel", ".ckpt")
+_ENDINGS = (".tflite", ".safetensors", ".pth", ".pt", ".caffemodel", ".ckpt", ".params")
 _HARMLESS, _RATIO = 100_000_000, 20
 """Bytes, and times an archive's own size, which it may unpack to; numbers of weights hardly get smaller."""
 _DAMAGED = (OSError, ValueError, RuntimeError, EOFError, zipfile.BadZipFile, zlib.error)

@@ -86,8 +86,6 @@ def _read_tflite(path: Path) -> Imported:
 
 FORMATS: tuple[Format, ...] = (
     Format(_is_tflite, _read_tflite),
-    # before torch's, as both may be zip archives
-    Format(mxnet_params.looks_like_archive, mxnet_params.read_archive),
     Format(_is_torch, _read_torch),
     Format(mxnet_params.looks_like, mxnet_params.read),
     Format(mindspore.looks_like, mindspore.read),

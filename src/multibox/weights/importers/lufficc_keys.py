@@ -7,6 +7,8 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
+from multibox.weights.importers.modules import rename_modules
+
 CLASS_HEADS = "box_head.predictor.cls_headers"
 BOX_HEADS = "box_head.predictor.reg_headers"
 
@@ -17,28 +19,15 @@ _EXTRAS = 4
 _SECOND_EXTRA = "backbone.extras.1.conv.0.0.weight"
 _FORK_HIDDEN = 256
 """Channels in the middle of MobileNetV2's second extra block in the fork; lufficc has 128."""
-_BIAS_BEFORE_NORM = re.compile(r"(head\.\w+\.\d+\.0)\.0\.bias")
 
 
 def translate(state: Mapping[str, Tensor], modules: Mapping[str, str]) -> dict[str, Tensor]:
-    """The tensors under our keys. `modules` leads from the codebase's modules (or whole keys), but for the heads, to
-    ours; what it does not know keeps its key.
+    """The tensors under our keys. `modules` leads from the codebase's modules, but for the heads, to ours.
 
-    The biases of depthwise convolutions in the heads, which a batch norm takes away again, go into its mean; the
-    matrices of squeeze-and-excitation become 1x1 convolutions.
+    The matrices of squeeze-and-excitation become 1x1 convolutions.
     """
-    modules = {**modules, **_heads()}
-    ours: dict[str, Tensor] = {}
-    for key, value in state.items():
-        module, _, kind = key.rpartition(".")
-        place = modules.get(key) or f"{modules.get(module, module)}.{kind}"
-        ours[place] = value[..., None, None] if value.ndim == 2 else value
-    for key in list(ours):
-        found = _BIAS_BEFORE_NORM.fullmatch(key)
-        mean = f"{found[1]}.1.running_mean" if found else ""
-        if mean in ours:
-            ours[mean] = ours[mean] - ours.pop(key)
-    return ours
+    ours = rename_modules(state, {**modules, **_heads()})
+    return {key: value[..., None, None] if value.ndim == 2 else value for key, value in ours.items()}
 
 
 def has_heads(state: Mapping[str, Tensor]) -> bool:

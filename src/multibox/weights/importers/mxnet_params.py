@@ -1,4 +1,4 @@
-"""MXNet's `.params`: a list of named arrays, little endian, bare or alone in the archive that GluonCV publishes.
+"""MXNet's `.params`: a list of named arrays, little endian.
 
 An array is a magic number (its version), for versions 2 and 3 the kind of storage, then its shape, device, type of
 numbers and data. Source: `NDArray::Save` and `NDArray::Load` of MXNet 1.9.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import struct
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -26,20 +25,11 @@ _TYPES = ("<f4", "<f8", "<f2", "u1", "<i4", "i1", "<i8", "?")
 _MOST_AXES = 32
 _PREFIXES = ("arg:", "aux:")
 """Of names in files that belong to an exported symbol: learnt arrays, running statistics."""
-_SUFFIX = ".params"
 
 
 def looks_like(head: bytes) -> bool:
     """Whether a file that begins so is a list of arrays."""
     return head.startswith(_LIST)
-
-
-def looks_like_archive(head: bytes) -> bool:
-    """Whether a file that begins so is an archive whose first member is named `.params`."""
-    if head[:4] != b"PK\x03\x04" or len(head) < 30:
-        return False
-    (length,) = struct.unpack_from("<H", head, 26)
-    return head[30 : 30 + length].endswith(_SUFFIX.encode())
 
 
 def read(path: Path) -> Foreign:
@@ -50,20 +40,6 @@ def read(path: Path) -> Foreign:
         raise ModelError(f"{path}: cannot be read ({error.strerror or error})") from None
     except ModelError as error:
         raise ModelError(f"{path}: {error}") from None
-
-
-def read_archive(path: Path) -> Foreign:
-    """The same for the one `.params` of an archive."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = [name for name in archive.namelist() if name.endswith(_SUFFIX)]
-            if len(members) != 1:
-                raise ModelError(f"holds {len(members)} files named {_SUFFIX}; unpack it and give one of them")
-            return _parse(archive.read(members[0]))
-    except ModelError as error:
-        raise ModelError(f"{path}: {error}") from None
-    except Exception:  # a damaged archive fails in zipfile in many ways
-        raise ModelError(f"{path}: cut off or damaged; copy it again") from None
 
 
 def _parse(data: bytes) -> Foreign:

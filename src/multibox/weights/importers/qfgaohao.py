@@ -6,7 +6,6 @@ trainings on other data than VOC (Open Images) are told by their number of class
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
@@ -14,6 +13,7 @@ from torch import Tensor
 
 from multibox.errors import ModelError
 from multibox.weights.importers.contract import Foreign, Imported
+from multibox.weights.importers.modules import rename_modules
 
 CLASS_HEADS, BOX_HEADS = "classification_headers", "regression_headers"
 LITE_EXTRA = {"0": "0.0", "2.0": "1.0", "2.2": "2.0"}
@@ -38,7 +38,6 @@ _LATE_SQUEEZE_BLOCK = {
     "se.se.1": "gate.1.0", "se.se.2": "gate.1.1", "se.se.4": "gate.2.0", "se.se.5": "gate.2.1",
 }  # fmt: skip
 _FIRE = ("squeeze", "expand1x1", "expand3x3")
-_BIAS_BEFORE_NORM = re.compile(r"(head\.\w+\.\d+\.0)\.0\.bias")
 _L2_SCALE = "source_layer_add_ons.0.scale"
 _L2_INITIAL = 20.0
 
@@ -71,21 +70,8 @@ def is_family(state: Mapping[str, Tensor]) -> bool:
 
 
 def translate(state: Mapping[str, Tensor], modules: Mapping[str, str]) -> dict[str, Tensor]:
-    """The tensors under our keys. What `modules` does not know keeps its key.
-
-    The biases of depthwise convolutions in the heads, which a batch norm takes away again, go into its mean.
-    """
-    modules = {**modules, **_HEAD_MODULES}
-    ours: dict[str, Tensor] = {}
-    for key, value in state.items():
-        module, _, kind = key.rpartition(".")
-        ours[modules.get(key) or f"{modules.get(module, module)}.{kind}"] = value
-    for key in list(ours):
-        found = _BIAS_BEFORE_NORM.fullmatch(key)
-        mean = f"{found[1]}.1.running_mean" if found else ""
-        if mean in ours:
-            ours[mean] = ours[mean] - ours.pop(key)
-    return ours
+    """The tensors under our keys. `modules` leads from the codebase's modules, but for the heads, to ours."""
+    return rename_modules(state, {**modules, **_HEAD_MODULES})
 
 
 def blocks(theirs: Iterable[int], ours: str, first: int, layers: Mapping[str, str]) -> dict[str, str]:
