@@ -10,6 +10,8 @@ class MultiboxError(Exception):
     """Base of all expected failures: its text is one sentence that names the thing and the way out (exit code 1)."""
 
     exit_code = 1
+    said = False
+    """Whether another process of the same run says it."""
 
 
 class UsageError(MultiboxError):

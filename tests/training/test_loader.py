@@ -1,12 +1,15 @@
 """Batches: the same for the same seed and epoch, whatever the number of workers."""
 
+from itertools import chain
+
 import pytest
 import torch
 
 from multibox.data.augment import AugmentSpec
 from multibox.data.open import open_dataset
 from multibox.data.samples import TrainSamples
-from multibox.training.loader import TrainBatch, make_loader
+from multibox.errors import UsageError
+from multibox.training.loader import EpochSampler, TrainBatch, make_loader
 from multibox.zoo import load_spec
 
 
@@ -55,3 +58,33 @@ def test_fewer_records_than_a_batch_make_one_batch(rectangles, workers):
     samples = TrainSamples(dataset, load_spec("ssdlite320_mobilenet_v3_large").input, AugmentSpec(), 0)
     (batch,) = make_loader(samples, batch=16, seed=0, workers=workers, pin=False)
     assert len(batch.images) == 4
+
+
+def steps_of(sampler: EpochSampler) -> list[list[tuple[int, int]]]:
+    keys = list(sampler)
+    return [keys[i : i + sampler.batch] for i in range(0, len(keys), sampler.batch)]
+
+
+@pytest.mark.parametrize(("size", "world", "batch"), [(20, 2, 4), (23, 2, 4), (23, 3, 2), (5, 2, 4), (3, 3, 1)])
+def test_many_ranks_see_per_step_what_one_sees_with_the_joint_batch(size, world, batch):
+    joint = EpochSampler(size, 5, batch=batch * world if size >= batch * world else size // world * world)
+    ranks = [EpochSampler(size, 5, batch=batch, rank=rank, world=world) for rank in range(world)]
+    for epoch in (0, 3):
+        for sampler in (joint, *ranks):
+            sampler.set_epoch(epoch)
+        steps = zip(*map(steps_of, ranks), strict=True)
+        assert [list(chain(*step)) for step in steps] == steps_of(joint)
+
+
+def test_an_epoch_can_begin_in_its_middle_and_the_next_one_is_whole():
+    sampler = EpochSampler(20, 0, batch=3, rank=1, world=2)
+    whole = steps_of(sampler)
+    sampler.start_at(2)
+    assert steps_of(sampler) == whole[2:]
+    assert steps_of(sampler) == whole
+    assert len(sampler) == 9
+
+
+def test_more_processes_than_images_are_refused():
+    with pytest.raises(UsageError, match="3 images are too few for 4 processes"):
+        EpochSampler(3, 0, batch=1, world=4)

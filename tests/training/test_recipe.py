@@ -18,7 +18,7 @@ from multibox.zoo import list_models, load_spec
 COMPLETE = {
     "batch", "optimizer", "lr0", "momentum", "nesterov", "weight_decay", "decay_norms", "decay_biases", "bias_rate",
     "schedule", "rate_every", "assigner", "class_loss", "box_loss", "box_weight", "pretrained_backbone", "freeze",
-    "freeze_norms", "ema", "zoom_out", "crop", "flip", "photometric",
+    "freeze_norms", "sync_bn", "ema", "zoom_out", "crop", "flip", "photometric",
 }  # fmt: skip
 """What every recipe of the package says, so that none depends on a default."""
 
@@ -69,6 +69,16 @@ def test_the_rate_is_scaled_to_the_real_batch_and_said(caplog):
         assert of("torchvision_ssd", batch=16).lr0 == pytest.approx(0.001)
     assert "learning rate 0.002 for 32 images -> 0.001 for 16" in caplog.text
     assert of("torchvision_ssd").batch == 32
+
+
+def test_accumulated_batches_and_processes_count_as_images_of_a_step(monkeypatch):
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    assert (of("torchvision_ssd").batch, of("torchvision_ssd").lr0) == (8, 0.002)
+    options = of("torchvision_ssd", accumulate=2, batch=8)
+    assert (options.total_batch, options.lr0) == (64, 0.004)
+    assert of("torchvision_ssd", accumulate=2).batch == 4
+    assert resolve(of("paper_voc300", batch=4), load_spec("ssd300_vgg16"), 1600).epochs == 1200 * 2
 
 
 def test_a_given_rate_is_taken_as_it_is(caplog):

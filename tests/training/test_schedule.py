@@ -9,10 +9,11 @@ from itertools import pairwise
 import pytest
 
 from multibox.errors import UsageError
+from multibox.training.loader import EpochSampler
 from multibox.training.options import TrainOptions
 from multibox.training.options_file import make_options
 from multibox.training.resolve import resolve
-from multibox.training.schedule import make_schedule
+from multibox.training.schedule import epoch_steps, make_schedule
 from multibox.zoo import load_spec
 
 GIVEN = TrainOptions(data="photos", model="ssd300_vgg16", epochs=10)
@@ -157,6 +158,15 @@ def test_milestones_are_shares_or_epochs_and_the_factor_is_any():
         UsageError, match="milestones holds 11; give shares of the training below 1, or epochs up to 10"
     ):
         replace(GIVEN, milestones=(11.0,))
+
+
+@pytest.mark.parametrize(
+    ("batch", "accumulate", "images"), [(4, 1, 18), (4, 2, 18), (4, 3, 18), (4, 9, 18), (20, 2, 18)]
+)
+def test_the_steps_of_an_epoch_are_those_of_the_loader(batch, accumulate, images):
+    sampler = EpochSampler(images, 0, batch=batch, accumulate=accumulate)
+    steps = epoch_steps(replace(GIVEN, batch=batch, accumulate=accumulate), images)
+    assert steps == sampler.steps // sampler.accumulate
 
 
 def test_a_constant_warm_up_stays_and_the_shorter_of_two_lengths_is_taken():

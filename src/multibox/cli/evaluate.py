@@ -12,7 +12,10 @@ from multibox.errors import DataError
 
 if TYPE_CHECKING:
     from multibox.data.dataset import Dataset
+    from multibox.evaluation.evaluate import Progress as Progressed
     from multibox.evaluation.report import Report
+    from multibox.prediction.detector import Detector
+    from multibox.training.processes import Processes
 
 
 def evaluate(
@@ -49,16 +52,19 @@ def evaluate(
     from multibox.cli.logs import logs_to_stderr
     from multibox.cli.progress import Progress
     from multibox.data.open import open_dataset
-    from multibox.evaluation.evaluate import evaluate as run
     from multibox.prediction.detector import load
+    from multibox.training.processes import find_processes
 
     dataset = open_dataset(data, split)
     if limit is not None:
         dataset = replace(dataset, records=dataset.records[:limit])
-    with logs_to_stderr(quiet):
+    processes = find_processes()
+    with logs_to_stderr(quiet, processes.rank):
         detector = load(given or model, engine, threads=threads)
-    with Progress(len(dataset), shown=not quiet) as progress:
-        report = run(detector, dataset, batch=batch, conf=conf, progress=lambda done, total: progress.step())
+    with Progress(-(-len(dataset) // processes.world), shown=not quiet and processes.rank == 0) as progress:
+        report = _measure(detector, dataset, processes, batch, conf, lambda done, total: progress.step())
+    if report is None:
+        return
     if save_dir is not None:
         report.save(save_dir)
     if not quiet:
@@ -72,6 +78,24 @@ def evaluate(
         say(sentence)
     if fatal or report.problems:
         raise typer.Exit(DataError.exit_code)
+
+
+def _measure(
+    detector: Detector, dataset: Dataset, processes: Processes, batch: int, conf: float | None, progress: Progressed
+) -> Report | None:
+    """The report; none where rank 0 of several processes has it."""
+    from multibox.evaluation.evaluate import evaluate
+    from multibox.evaluation.sharing import find_share, score_shares
+
+    if processes.world == 1:
+        return evaluate(detector, dataset, batch=batch, conf=conf, progress=progress)
+    from multibox.training import group
+
+    with group.joined("cpu"):
+        rank, world = processes.rank, processes.world
+        share = find_share(detector, dataset, rank=rank, world=world, batch=batch, conf=conf, progress=progress)
+        shares = group.gather(share)
+        return score_shares(detector, dataset, shares) if shares else None
 
 
 def _note(report: Report, dataset: Dataset) -> None:

@@ -15,7 +15,8 @@ _EXTRA = frozenset(
 def exit_code(error: Exception) -> int:
     """Says what went wrong, and gives the exit code: the kind's own for `MultiboxError`, else 1."""
     if isinstance(error, MultiboxError):
-        say(str(error))
+        if not error.said:
+            say(str(error))
         return error.exit_code
     package = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
     if package in _EXTRA:

@@ -11,14 +11,15 @@ from contextlib import contextmanager
 class _Stderr(logging.Handler):
     """Writes to what `sys.stderr` is at that moment, so that a live bar may move out of the way."""
 
-    def __init__(self) -> None:
+    def __init__(self, source: str) -> None:
         super().__init__()
+        self._source = source
         self._over = False
         """Whether the line before is written over."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """One line; warnings say so. Records marked `live` stay until the next one, on a terminal."""
-        mark = "warning: " if record.levelno >= logging.WARNING else ""
+        mark = self._source + ("warning: " if record.levelno >= logging.WARNING else "")
         begin = "\r\x1b[K" if self._over else ""
         self._over = getattr(record, "live", False) and sys.stderr.isatty()
         sys.stderr.write(f"{begin}{mark}{record.getMessage()}{'' if self._over else chr(10)}")
@@ -32,9 +33,13 @@ class _Stderr(logging.Handler):
 
 
 @contextmanager
-def logs_to_stderr(quiet: bool) -> Iterator[None]:
-    """The library's log lines on stderr while the context lasts; warnings alone where `quiet`."""
-    logger, handler = logging.getLogger("multibox"), _Stderr()
+def logs_to_stderr(quiet: bool, rank: int = 0) -> Iterator[None]:
+    """The library's log lines on stderr while the context lasts; warnings alone where `quiet`.
+
+    Of several processes rank 0 alone says more than warnings; the others put their number before them.
+    """
+    quiet = quiet or rank > 0
+    logger, handler = logging.getLogger("multibox"), _Stderr(f"rank {rank}: " if rank else "")
     level, propagate = logger.level, logger.propagate
     logger.addHandler(handler)
     logger.setLevel(logging.WARNING if quiet else logging.INFO)

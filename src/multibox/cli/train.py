@@ -54,6 +54,13 @@ def train(
     epochs: Annotated[int | None, _what("--epochs", help="[default: 60]")] = None,
     iterations: Annotated[int | None, _what("--iterations", help="Length in steps, instead of epochs.")] = None,
     batch: Annotated[int | None, _what("--batch", "--batch-size", help="Images per step. [default: 16]")] = None,
+    accumulate: Annotated[
+        int | None, _what("--accumulate", help="Batches per step of the optimizer. [default: 1]")
+    ] = None,
+    auto_batch: Annotated[
+        bool | None,
+        _what("--auto-batch/--no-auto-batch", help="Halve a batch that does not fit, and accumulate twice as many."),
+    ] = None,
     config: Annotated[Path | None, _what("--config", help="A YAML file of options, such as a run's args.yaml.")] = None,
     resume: Annotated[Path | None, _what("--resume", help="The folder of a run to go on with.")] = None,
     dry_run: Annotated[
@@ -62,7 +69,10 @@ def train(
     device: Annotated[str | None, _what("--device", help="auto, cpu, cuda, cuda:N or mps. [default: auto]")] = None,
     workers: Annotated[int | None, _what("--workers", help="Processes that read images. [default: 2]")] = None,
     threads: Annotated[int | None, _what("--threads", help="CPU threads of the network. [default: torch's]")] = None,
-    amp: Annotated[Literal["none", "bf16"] | None, _what("--amp", help="Mixed precision. [default: none]")] = None,
+    amp: Annotated[
+        Literal["none", "bf16", "fp16"] | None,
+        _what("--amp", help="Mixed precision; fp16 on CUDA only. [default: none]"),
+    ] = None,
     seed: Annotated[int | None, _what("--seed", help="[default: 0]")] = None,
     lr0: Annotated[
         float | None, _learn("--lr0", "--lr", help="Highest learning rate. [default: the model's, scaled to the batch]")
@@ -79,6 +89,9 @@ def train(
         float | None, _learn("--square-decay", help="Of the mean of squared gradients. [default: 0.999, rmsprop 0.99]")
     ] = None,
     weight_decay: Annotated[float | None, _learn("--weight-decay", help="[default: the model's]")] = None,
+    sync_bn: Annotated[
+        bool | None, _learn("--sync-bn/--no-sync-bn", help="Batch norms see the images of all processes (GPUs).")
+    ] = None,
     decay_norms: Annotated[
         bool | None, _learn("--decay-norms/--no-decay-norms", help="Whether norms and biases decay. [default: yes]")
     ] = None,
@@ -184,9 +197,22 @@ def train(
         _keep("--name", help="The run's folder in the project; a number is added where taken. [default: run]"),
     ] = None,
     exist_ok: Annotated[bool | None, _keep("--exist-ok", help="Write into a folder that is there.")] = None,
+    logger: Annotated[
+        Literal["none", "wandb", "mlflow"] | None,
+        _keep("--logger", help="Who is told the numbers beside TensorBoard and results.csv. [default: none]"),
+    ] = None,
     val_period: Annotated[int | None, _keep("--val-period", help="Validate every k-th epoch. [default: 1]")] = None,
+    save_minutes: Annotated[
+        float | None, _keep("--save-minutes", help="Minutes between checkpoints within an epoch. [default: 10]")
+    ] = None,
     save_period: Annotated[int | None, _keep("--save-period", help="Keep the weights of every k-th epoch.")] = None,
     patience: Annotated[int | None, _keep("--patience", help="Stop after so many epochs without a better AP.")] = None,
+    find_lr: Annotated[
+        bool, _learn("--find-lr", help="Do not train: print the rate at which the loss falls fastest.")
+    ] = False,
+    find_batch: Annotated[
+        bool, _what("--find-batch", help="Do not train: print the largest batch that fits in the GPU's memory.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="The outcome as JSON on stdout.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Warnings only.")] = False,
 ) -> None:
@@ -195,28 +221,39 @@ def train(
     Classes come from the data. Logs go to stderr; the run's folder, its weights and metrics to stdout.
     """
     given = {key: value for key, value in locals().items() if value is not None}
+    from multibox.training.processes import find_processes
+
     apart = {key: given.pop(key, None) for key in ("json", "quiet", "config", "resume", "dry_run")}
+    find = {key: given.pop(f"find_{key}") for key in ("lr", "batch")}
+    rank = find_processes().rank
     if dry_run:
         from multibox.cli.dry_run import preview
 
-        preview(split_lists(given), apart["config"], apart["resume"], quiet, json)
+        if rank == 0:
+            preview(split_lists(given), apart["config"], apart["resume"], quiet, json)
         return
-    result = _run(split_lists(given), apart["config"], apart["resume"], quiet)
-    _show(result, json)
+    result = _run(split_lists(given), apart["config"], apart["resume"], quiet, rank, find)
+    if result is None:
+        return
+    if rank == 0:
+        _show(result, json)
     if result.interrupted:
         raise typer.Exit(130)
 
 
-def _run(given: dict[str, Any], config: Path | None, resumed: Path | None, quiet: bool) -> TrainResult:
-    """Calls the training with the options that were given."""
+def _run(
+    given: dict[str, Any], config: Path | None, resumed: Path | None, quiet: bool, rank: int, find: dict[str, bool]
+) -> TrainResult | None:
+    """Calls the training with the options that were given; none where only an option was to be found."""
     # GNU OpenMP's threads spin long while they wait: beside any other busy process a step then takes several times as
     # long. A short spin loses 5 % on a quiet machine. It is read when torch is loaded, so it is set before that.
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+    from multibox.cli.find import find_options
     from multibox.cli.logs import logs_to_stderr
     from multibox.errors import UsageError
     from multibox.training import train as room
 
-    with logs_to_stderr(quiet):
+    with logs_to_stderr(quiet, rank):
         if resumed is not None:
             fixed = [
                 key for key in ("data", "model", "recipe", "weights", "backbone", "imgsz", "names") if key in given
@@ -224,7 +261,11 @@ def _run(given: dict[str, Any], config: Path | None, resumed: Path | None, quiet
             if fixed or config:
                 raise UsageError(f"--resume goes on as the run began; leave out --{fixed[0] if fixed else 'config'}")
             return room.resume(resumed, given)
-        return room.train(options_of(given, config))
+        options = options_of(given, config)
+        if any(find.values()):
+            find_options(options, **find)
+            return None
+        return room.train(options)
 
 
 def _show(result: TrainResult, json: bool) -> None:

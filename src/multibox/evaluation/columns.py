@@ -15,6 +15,8 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 Kind = TypeVar("Kind", np.float64, np.int64, np.bool_)
+Part = tuple[NDArray[np.float32], NDArray[np.float32], Ints]
+"""The (boxes [k, 4], scores [k], labels [k]) of one image."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,8 +57,8 @@ def truths_of(records: Sequence[Record]) -> Truths:
     )
 
 
-def found_of(parts: Sequence[tuple[NDArray[np.float32], NDArray[np.float32], Ints]]) -> Found:
-    """The columns of all images' (boxes [k, 4], scores [k], labels [k]), in the order of the images."""
+def found_of(parts: Sequence[Part]) -> Found:
+    """The columns of all images, in their order."""
     counts = [len(labels) for _, _, labels in parts]
     return Found(
         images=np.repeat(np.arange(len(parts), dtype=np.int64), counts),

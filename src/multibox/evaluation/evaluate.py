@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from multibox.data.dataset import Dataset, Record
 from multibox.evaluation.coco import CocoScores, coco_scores
-from multibox.evaluation.columns import Found, Ints, Truths, found_of, truths_of
+from multibox.evaluation.columns import Found, Part, Truths, found_of, truths_of
 from multibox.evaluation.names import match_names
 from multibox.evaluation.report import ClassRow, Report
 from multibox.evaluation.voc import VocScores, voc_scores
@@ -17,6 +18,14 @@ from multibox.prediction.detector import Detector, Prediction
 
 Progress = Callable[[int, int], None]
 """Called with (images done, images in all) after each image."""
+
+
+class Findings(NamedTuple):
+    """By image what was found, and what was wrong with the image, or nothing; the seconds that it took."""
+
+    parts: list[Part]
+    problems: list[str]
+    seconds: float
 
 
 def evaluate(
@@ -34,13 +43,45 @@ def evaluate(
     cannot be read counts as one in which nothing was found, and is named in the report's `problems`. Raises `DataError`
     where model and dataset have no class in common.
     """
-    names = match_names(detector.names, dataset.names)
-    records = sorted(dataset.records, key=lambda record: record.image_id)  # COCO's order, deciding between equal scores
+    records = in_order(dataset)
+    return score(detector, dataset, find(detector, dataset, records, batch=batch, conf=conf, progress=progress))
+
+
+def in_order(dataset: Dataset) -> list[Record]:
+    """The images in COCO's order, which decides between equal scores."""
+    return sorted(dataset.records, key=lambda record: record.image_id)
+
+
+def find(
+    detector: Detector,
+    dataset: Dataset,
+    records: Sequence[Record],
+    *,
+    batch: int = 8,
+    conf: float | None = None,
+    progress: Progress | None = None,
+) -> Findings:
+    """What is found on these images of the dataset, detections of classes that it lacks left out."""
     started = time.perf_counter()
+    label_of = match_names(detector.names, dataset.names).label_of
     predictions = detector.stream([record.path for record in records], conf, batch=batch, keep_image=False)
-    found, problems = _collect(records, predictions, names.label_of, progress)
-    seconds = time.perf_counter() - started
-    truths = truths_of(records)
+    parts: list[Part] = []
+    problems: list[str] = []
+    for number, (record, prediction) in enumerate(zip(records, predictions, strict=True), 1):
+        problems.append(_problem(record, prediction))
+        found = prediction.detections
+        labels = label_of[np.asarray(found.class_id, np.int64)]
+        keep = labels >= 0
+        parts.append((found.xyxy[keep], np.asarray(found.confidence)[keep], labels[keep]))
+        if progress is not None:
+            progress(number, len(records))
+    return Findings(parts, problems, time.perf_counter() - started)
+
+
+def score(detector: Detector, dataset: Dataset, findings: Findings) -> Report:
+    """What was found on all images, `in_order`, compared with the truth."""
+    records, names = in_order(dataset), match_names(detector.names, dataset.names)
+    truths, found = truths_of(records), found_of(findings.parts)
     sizes = [(record.width, record.height) for record in records]
     coco = coco_scores(truths, found, sizes, len(dataset.names))
     voc = voc_scores(truths, found, len(dataset.names), inclusive=dataset.layout == "voc")
@@ -52,12 +93,12 @@ def evaluate(
         split=dataset.split,
         images=len(records),
         objects=sum(row.objects for row in rows),
-        seconds=seconds,
+        seconds=findings.seconds,
         metrics=coco.metrics | voc.metrics,
         per_class=rows,
         missing=names.missing,
         dropped=names.dropped,
-        problems=tuple(problems),
+        problems=tuple(problem for problem in findings.problems if problem),
         precision=coco.precision,
         found=found,
         image_ids=tuple(record.image_id for record in records),
@@ -65,30 +106,16 @@ def evaluate(
     )
 
 
-def _collect(
-    records: Sequence[Record],
-    predictions: Iterable[Prediction],
-    label_of: Ints,
-    progress: Progress | None,
-) -> tuple[Found, list[str]]:
-    """All detections with the dataset's labels, those of other classes left out; and what was wrong with images."""
-    parts = []
-    problems: list[str] = []
-    for number, (record, prediction) in enumerate(zip(records, predictions, strict=True), 1):
-        if prediction.error is not None:
-            problems.append(prediction.error)
-        elif (prediction.width, prediction.height) != (record.width, record.height):
-            problems.append(
-                f"{record.path} is {prediction.width} x {prediction.height} pixels, "
-                f"its annotation says {record.width} x {record.height}"
-            )
-        found = prediction.detections
-        labels = label_of[np.asarray(found.class_id, np.int64)]
-        keep = labels >= 0
-        parts.append((found.xyxy[keep], np.asarray(found.confidence)[keep], labels[keep]))
-        if progress is not None:
-            progress(number, len(records))
-    return found_of(parts), problems
+def _problem(record: Record, prediction: Prediction) -> str:
+    """What was wrong with the image, or nothing."""
+    if prediction.error is not None:
+        return prediction.error
+    if (prediction.width, prediction.height) != (record.width, record.height):
+        return (
+            f"{record.path} is {prediction.width} x {prediction.height} pixels, "
+            f"its annotation says {record.width} x {record.height}"
+        )
+    return ""
 
 
 def _class_rows(

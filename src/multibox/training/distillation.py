@@ -10,6 +10,7 @@ from torch.nn import functional
 from multibox.errors import ModelError, did_you_mean
 from multibox.network.model import SSD, Predictions
 from multibox.network.normalize import Normalize
+from multibox.training import group
 
 
 class Teacher:
@@ -43,7 +44,8 @@ class Teacher:
             learnt = student.logits.float().log_softmax(dim=-1)
             scores = functional.kl_div(learnt, target, reduction="sum", log_target=True)
         boxes = functional.smooth_l1_loss(student.offsets.float(), offsets, reduction="none").sum(dim=-1)
-        return self.weight * (scores + (boxes * surety).sum()) / surety.sum().clamp(min=1)
+        total = group.mean(surety.sum()).clamp(min=1 / group.world())
+        return self.weight * (scores + (boxes * surety).sum()) / total
 
     @torch.no_grad()
     def _ask(self, images: UInt8[Tensor, "n h w 3"]) -> tuple[Float[Tensor, "n p c"], Float[Tensor, "n p 4"]]:

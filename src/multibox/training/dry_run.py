@@ -12,6 +12,7 @@ from multibox.network.cost import count_macs
 from multibox.network.model import SSD
 from multibox.training.optimizer import freeze_parts, hold_norms, make_optimizer
 from multibox.training.options import TrainOptions
+from multibox.training.processes import find_processes
 from multibox.training.recipe import load_recipe
 from multibox.training.run_folder import free_folder
 from multibox.training.schedule import epoch_steps, make_schedule, milestone_steps, warmup_length
@@ -90,7 +91,12 @@ def _learning(setup: Setup) -> Report:
     steps = epoch_steps(options, len(setup.train))
     drawn = augmentation(options)
     return {
-        "batch": {"images": options.batch, "total": options.total_batch},
+        "batch": {
+            "images": options.batch,
+            "accumulate": options.accumulate,
+            "processes": find_processes().world,
+            "total": options.total_batch,
+        },
         "length": {"epochs": options.epochs, "steps_per_epoch": steps, "steps": options.epochs * steps},
         "rate": {
             "lr0": options.lr0,

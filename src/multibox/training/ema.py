@@ -6,9 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import WeightAveraging
 from torch import Tensor
+
+from multibox.training.module import TrainingModule
 
 
 class Averaging(WeightAveraging):  # type: ignore[misc]
@@ -21,6 +23,14 @@ class Averaging(WeightAveraging):  # type: ignore[misc]
     def __init__(self, decay: float) -> None:
         """`decay` from 0 to below 1."""
         super().__init__(multi_avg_fn=_make_rule(decay))
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: TrainingModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """A step that was left out is none."""
+        if pl_module.guard.skipped:
+            self._latest_update_step = trainer.global_step
+        super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
 
     @property
     def averaged(self) -> LightningModule | None:

@@ -55,10 +55,11 @@ class Keeper:
         return bool(patience and best and row["epoch"] - best["epoch"] >= patience)
 
     def finish(self, network: SSD, *, interrupted: bool) -> None:
-        """The last pictures; where the training was interrupted, also the weights of that moment."""
+        """The last pictures; where the training was interrupted, which must be quick, the weights of that moment."""
         if interrupted:
             self._write_weights(network, "last", None)
-        self._draw(network)
+        else:
+            self._draw(network)
 
     def _write_weights(self, network: SSD, name: str, row: Row | None) -> None:
         """`weights/NAME.safetensors`."""

@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from multibox.data.augment import Sample
 from multibox.data.samples import TrainSamples, collate
+from multibox.errors import UsageError
 
 Key = tuple[int, int]
 """(epoch, index of the record)."""
@@ -51,34 +52,66 @@ class EpochSamples(Dataset[tuple[int, Sample]]):
 
 
 class EpochSampler(Sampler[Key]):
-    """All records once per epoch in an order by (seed, epoch); the last incomplete batch is left out."""
+    """This rank's share of all records once per epoch, in an order by (seed, epoch) alone.
 
-    def __init__(self, size: int, seed: int) -> None:
-        """`size` is the number of records."""
+    Every step takes the next `world` batches of that order, one for each rank: one process with batches of `world * b`
+    sees the same images per step as `world` processes with batches of b. What does not fill a step is left out; where
+    not even one is filled, the batch is as many records as each rank can have. `batch` and `steps` tell.
+    """
+
+    def __init__(self, size: int, seed: int, *, batch: int, rank: int = 0, world: int = 1, accumulate: int = 1) -> None:
+        """`size` is the number of records, `batch` one rank's; the epoch is a multiple of `accumulate` batches.
+
+        Raises `UsageError` for more ranks than records.
+        """
+        if size < world:
+            raise UsageError(f"{size} images are too few for {world} processes; start at most {size}")
         self.size, self.seed, self.epoch = size, seed, 0
+        self.rank, self.world = rank, world
+        self.batch = min(batch, size // world)
+        batches = size // (self.batch * world)
+        self.accumulate = min(accumulate, batches)
+        self.steps = batches - batches % self.accumulate
+        self._start = 0
 
     def set_epoch(self, epoch: int) -> None:
         """Called by the loop before each epoch."""
         self.epoch = epoch
 
+    def start_at(self, step: int) -> None:
+        """The coming epoch, and that one alone, begins with batch `step` (from 0), to go on in its middle."""
+        self._start = step
+
     def __len__(self) -> int:
-        """The number of records."""
-        return self.size
+        """The number of keys of a whole epoch of this rank."""
+        return self.steps * self.batch
 
     def __iter__(self) -> Iterator[Key]:
         """(epoch, index) in the order of this epoch."""
+        start, self._start = self._start, 0
         order = np.random.default_rng((self.seed, self.epoch)).permutation(self.size)
-        return ((self.epoch, int(index)) for index in order)
+        taken = order[: len(self) * self.world].reshape(self.steps, self.world, self.batch)
+        epoch = self.epoch
+        return ((epoch, int(index)) for index in taken[start:, self.rank].flat)
 
 
 def make_loader(
-    samples: TrainSamples, *, batch: int, seed: int, workers: int, pin: bool
+    samples: TrainSamples,
+    *,
+    batch: int,
+    seed: int,
+    workers: int,
+    pin: bool,
+    rank: int = 0,
+    world: int = 1,
+    accumulate: int = 1,
 ) -> DataLoader[tuple[int, Sample]]:
-    """Batches of the samples; with fewer records than `batch`, one smaller batch per epoch."""
+    """This rank's batches of the samples; see `EpochSampler`."""
+    sampler = EpochSampler(len(samples), seed, batch=batch, rank=rank, world=world, accumulate=accumulate)
     return DataLoader(
         EpochSamples(samples),
-        batch_size=min(batch, len(samples)),
-        sampler=EpochSampler(len(samples), seed),
+        batch_size=sampler.batch,
+        sampler=sampler,
         num_workers=workers,
         collate_fn=to_batch,
         pin_memory=pin,
@@ -86,6 +119,7 @@ def make_loader(
         persistent_workers=workers > 0,
         worker_init_fn=_quieten if workers else None,
         prefetch_factor=2 if workers else None,
+        generator=torch.Generator(),  # its own: torch's global one must not depend on how often an epoch begins
     )
 
 

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from multibox.spec import LossSpec, ModelSpec
+from multibox.training import group
 from multibox.training.assign import assign
 from multibox.training.box_loss import box_losses, qualities
 from multibox.training.class_loss import ClassTargets, class_loss
@@ -21,6 +22,8 @@ class MultiBoxLoss(NamedTuple):
 
     classification: Float[Tensor, ""]
     localization: Float[Tensor, ""]
+    divisor: Float[Tensor, ""]
+    """What both are divided by: batches weighed by it have the loss of the joint batch as their mean."""
 
     @property
     def total(self) -> Float[Tensor, ""]:
@@ -70,16 +73,23 @@ def matched_loss(
     found, wanted, start = offsets.index_select(0, row).float(), boxes[image, obj], priors[prior]
     soft = rules.class_loss in ("quality_focal", "varifocal")
     quality = qualities(found.detach(), wanted, start, spec) if soft else torch.ones_like(found[:, 0])
-    targets = ClassTargets(positive, row, labels[image, obj], quality, _weights(positive, spec.loss))
+    weights = _weights(positive, spec.loss)
+    targets = ClassTargets(positive, row, labels[image, obj], quality, weights)
     localization = targets.weigh(box_losses(found, wanted, start, spec, rules.box_loss), row)
     classification = class_loss(logits, targets, spec, rules)
-    return MultiBoxLoss(spec.loss.classification_weight * classification, rules.box_weight * localization)
+    per_image = spec.loss.normalizer == "positives_per_image"
+    divisor = weights.new_full((), len(weights)) if per_image else 1 / weights[0]
+    return MultiBoxLoss(spec.loss.classification_weight * classification, rules.box_weight * localization, divisor)
 
 
 def _weights(positive: Bool[Tensor, "n p"], spec: LossSpec) -> Float[Tensor, " n"]:
-    """By what the summed loss of each image is multiplied; see `LossSpec.normalizer`."""
+    """By what the summed loss of each image is multiplied; see `LossSpec.normalizer`.
+
+    Several processes divide by the mean of their totals: the mean of their losses is that of the joint batch.
+    """
     counts = positive.sum(dim=1)
     if spec.normalizer == "positives_per_image":
         return torch.where(counts > 0, 1 / (counts.clamp(min=1) * len(counts)), 0.0)
-    total = counts.clamp(min=1).sum() if spec.normalizer == "images" else counts.sum().clamp(min=1)
+    total = group.mean((counts.clamp(min=1) if spec.normalizer == "images" else counts).sum().float())
+    total = total.clamp(min=1 / group.world())
     return (1 / total).expand(len(counts))

@@ -1,18 +1,17 @@
-"""One step of learning: a batch -> the loss, its parts logged, its finiteness watched."""
+"""One step of learning: batches -> their loss -> gradients that the optimizer may have."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import torch
 from jaxtyping import Float
 from lightning.pytorch import LightningModule
 from torch import Tensor
+from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from multibox.errors import MultiboxError
 from multibox.network.model import SSD
 from multibox.network.normalize import Normalize
 from multibox.training.distillation import Teacher
@@ -22,14 +21,7 @@ from multibox.training.optimizer import hold_norms, make_optimizer
 from multibox.training.options import TrainOptions
 from multibox.training.pixels import finished_pixels, network_input
 from multibox.training.schedule import make_schedule
-
-
-class StepLosses(NamedTuple):
-    """The parts of one step's loss, detached; `teacher` is 0 without one."""
-
-    classification: Float[Tensor, ""]
-    localization: Float[Tensor, ""]
-    teacher: Float[Tensor, ""]
+from multibox.training.step_guard import StepGuard, StepLosses
 
 
 class TrainingModule(LightningModule):  # type: ignore[misc]
@@ -45,17 +37,27 @@ class TrainingModule(LightningModule):  # type: ignore[misc]
         self.options = options
         self.rules = options.rules(network.spec)
         self.steps = steps
-        self.paths = tuple(paths)
         self.teacher = teacher
+        self.guard = StepGuard(network, paths)
         self.losses: StepLosses | None = None
 
+    def on_train_start(self) -> None:
+        """A training that goes on in the middle of an epoch starts none."""
+        self._hold_norms()
+        self.guard.start()
+
     def on_train_epoch_start(self) -> None:
-        """Frozen norms stay in evaluation while the rest trains."""
-        self.network.train()
-        hold_norms(self.network, self.options.freeze_norms)
+        """A new epoch, after a validation perhaps."""
+        self._hold_norms()
+        self.guard.learnt = False
+
+    def on_train_batch_start(self, batch: TrainBatch, index: int) -> None:
+        """The first of the batches that make a step begins it."""
+        if index % self.trainer.accumulate_grad_batches == 0:
+            self.guard.begin()
 
     def training_step(self, batch: TrainBatch, index: int) -> Float[Tensor, ""]:
-        """The loss of a batch, averaged over its matched priors. Raises `MultiboxError` where it is not finite."""
+        """The loss of a batch, averaged over its matched priors, with its weight among the batches of the step."""
         images = network_input(batch, self.normalize)
         predictions = self.network(images)
         loss = multibox_loss(
@@ -65,9 +67,16 @@ class TrainingModule(LightningModule):  # type: ignore[misc]
         taught = self.teacher.loss(finished_pixels(batch), predictions) if self.teacher else loss.total.new_zeros(())
         total = loss.total + taught
         self.losses = StepLosses(loss.classification.detach(), loss.localization.detach(), taught.detach())
-        if not torch.isfinite(total):
-            raise MultiboxError(self._explain(batch))
-        return total
+        return total * self.guard.add(self.losses, loss.divisor, batch.records)
+
+    def configure_gradient_clipping(
+        self, optimizer: Optimizer, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
+    ) -> None:
+        """Lightning's last word before each step of the optimizer. Raises `Diverged`."""
+        trainer = self.trainer
+        scaler = getattr(trainer.precision_plugin, "scaler", None)
+        last = trainer.is_last_batch and trainer.current_epoch + 1 == trainer.max_epochs
+        self.guard.judge(optimizer, gradient_clip_val, scaler=scaler, last=last, step=self.global_step)
 
     def configure_optimizers(self) -> dict[str, Any]:
         """The optimizer, and the rate's schedule by step."""
@@ -75,14 +84,7 @@ class TrainingModule(LightningModule):  # type: ignore[misc]
         schedule = LambdaLR(optimizer, make_schedule(self.options, self.steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
-    def _explain(self, batch: TrainBatch) -> str:
-        """Which term is not finite, at which rate, on which images."""
-        assert self.losses is not None
-        terms = [f"{name} {float(value):g}" for name, value in self.losses._asdict().items()]
-        names = [self.paths[int(record)].name for record in batch.records]
-        shown = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
-        rate = self.optimizers().param_groups[0]["lr"]
-        return (
-            f"the loss is not finite at step {self.global_step} ({', '.join(terms)}; learning rate {rate:.4g}; images "
-            f"{shown}): lower --lr0, lengthen --warmup-epochs, or clip the gradient with --clip-grad"
-        )
+    def _hold_norms(self) -> None:
+        """Frozen norms stay in evaluation while the rest trains."""
+        self.network.train()
+        hold_norms(self.network, self.options.freeze_norms)

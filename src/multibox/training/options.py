@@ -10,6 +10,7 @@ from multibox.data.photometric import Photometric
 from multibox.data.window import CropRule
 from multibox.errors import UsageError
 from multibox.spec import ModelSpec
+from multibox.training.processes import find_processes
 from multibox.training.rules import Assigner, BoxLoss, ClassLoss, LossRules, rules_for
 from multibox.zoo import is_weights_file
 
@@ -41,6 +42,10 @@ class TrainOptions:
     iterations: int | None = None
     """Length in steps, to the nearest whole epoch; none: `epochs`."""
     batch: int = 16
+    """Images of one forward pass; `accumulate` of them make a step of the optimizer."""
+    accumulate: int = 1
+    auto_batch: bool = False
+    """Whether a batch that does not fit in memory is halved, and twice as many are accumulated."""
     lr0: float | None = None
     """Highest learning rate, taken as given; none: the model's, scaled to the batch."""
     lr_final: float = 0.0
@@ -52,6 +57,8 @@ class TrainOptions:
     square_decay: float | None = None
     """Decay of the mean of squared gradients; none: 0.999 for Adam, 0.99 for RMSProp."""
     weight_decay: float | None = None
+    sync_bn: bool = False
+    """Whether batch norms see the images of all processes (GPUs only)."""
     decay_norms: bool = True
     """Whether weight decay acts on norms and biases too."""
     decay_biases: bool = True
@@ -123,8 +130,13 @@ class TrainOptions:
     threads: int | None = None
     """CPU threads of the network; none: torch's own choice."""
     device: str = "auto"
-    amp: Literal["none", "bf16"] = "none"
+    amp: Literal["none", "bf16", "fp16"] = "none"
+    """Mixed precision; `fp16`, with its loss scaled, on CUDA devices only."""
+    logger: Literal["none", "wandb", "mlflow"] = "none"
+    """Who else is told the numbers of each epoch."""
     val_period: int = 1
+    save_minutes: float = 10.0
+    """Minutes between checkpoints in the middle of an epoch; 0: at the ends of epochs only."""
     save_period: int = 0
     """Keep the weights of every k-th epoch; 0: best and last only."""
     patience: int = 0
@@ -136,11 +148,11 @@ class TrainOptions:
     def __post_init__(self) -> None:
         """Raises `UsageError` for a value out of its range."""
         _ = self.input_size
-        _at_least(self, 1, "epochs", "iterations", "batch", "val_period")
+        _at_least(self, 1, "epochs", "iterations", "batch", "accumulate", "val_period")
         _at_least(
             self, 0, "workers", "warmup_epochs", "warmup_steps", "warmup_start", "save_period", "patience", "momentum",
             "lr_final", "teacher_weight", "negative_ratio", "box_weight", "bias_rate", "step_factor", "poly_power",
-            "rate_every", "close_mosaic",
+            "rate_every", "close_mosaic", "save_minutes",
         )  # fmt: skip
         if self.weights and self.start != self.weights:
             raise UsageError(f"model '{self.model}' is a file with weights, and weights is given too; give one of them")
@@ -177,8 +189,8 @@ class TrainOptions:
 
     @property
     def total_batch(self) -> int:
-        """Images of one step of the optimizer."""
-        return self.batch
+        """Images of one step of the optimizer, in all processes."""
+        return self.batch * self.accumulate * find_processes().world
 
     @property
     def start(self) -> str | None:

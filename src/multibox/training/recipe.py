@@ -18,6 +18,7 @@ from pydantic.dataclasses import dataclass
 
 from multibox.errors import UsageError, did_you_mean
 from multibox.spec.network import STRICT
+from multibox.training.processes import find_processes
 from multibox.zoo import is_weights_file
 
 log = logging.getLogger(__name__)
@@ -147,12 +148,12 @@ def _shares(table: Table) -> list[float]:
 
 
 def _batches(given: Table) -> int:
-    """Batches per step of the optimizer."""
-    return 1
+    """Batches per step of the optimizer, in all processes."""
+    return _whole(given.get("accumulate"), 1) * find_processes().world
 
 
 def _whole(value: object, usual: int) -> int:
-    """A number of images as it was given; what is none is refused later, with all other options."""
+    """A number as it was given; what is none is refused later, with all other options."""
     try:
         return max(1, int(value))  # type: ignore[call-overload, no-any-return]
     except (TypeError, ValueError):

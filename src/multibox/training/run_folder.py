@@ -15,6 +15,7 @@ import yaml
 
 from multibox.errors import MultiboxError, UsageError
 from multibox.results.files import write_text
+from multibox.training.checkpoints import previous_of
 from multibox.training.options import TrainOptions
 from multibox.training.options_file import to_table
 
@@ -49,7 +50,8 @@ def find_resumed(run: str | Path) -> Path:
     folder = Path(run)
     if folder.name == "last.ckpt":
         folder = folder.parent.parent
-    if not (folder / LAST_CHECKPOINT).is_file():
+    last = folder / LAST_CHECKPOINT
+    if not last.is_file() and not previous_of(last).is_file():
         raise UsageError(f"{folder}: nothing to resume; {LAST_CHECKPOINT} is written after the first epoch of a run")
     return folder
 

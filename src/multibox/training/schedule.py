@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 
 from multibox.training.options import TrainOptions
+from multibox.training.processes import find_processes
 
 
 def make_schedule(options: TrainOptions, steps_per_epoch: int) -> Callable[[int], float]:
@@ -27,8 +28,10 @@ def make_schedule(options: TrainOptions, steps_per_epoch: int) -> Callable[[int]
 
 
 def epoch_steps(options: TrainOptions, images: int) -> int:
-    """Steps of the optimizer over so many images; with fewer than fill one batch, one."""
-    return max(1, images // options.total_batch)
+    """Steps of the optimizer over so many images, as `loader.EpochSampler` makes them."""
+    world = find_processes().world
+    batches = max(1, images // max(1, min(options.batch, images // world) * world))
+    return batches // min(options.accumulate, batches)
 
 
 def warmup_length(options: TrainOptions, steps_per_epoch: int) -> int:

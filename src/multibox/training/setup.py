@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -30,7 +29,6 @@ from multibox.spec import InputSpec, ModelSpec
 from multibox.training.distillation import Teacher
 from multibox.training.options import TrainOptions
 from multibox.training.resolve import resolve
-from multibox.weights.source import load_weights
 from multibox.zoo.create import create_spec
 from multibox.zoo.models import find_weights, load_model, spec_of
 from multibox.zoo.transfer import Report, transfer
@@ -55,17 +53,17 @@ class Setup:
     teacher: Teacher | None
 
 
-def prepare_training(options: TrainOptions, earlier: Path | None = None) -> Setup:
+def prepare_training(options: TrainOptions, earlier: ModelSpec | None = None) -> Setup:
     """Reads and checks everything, and says what there is. Raises `DataError`, `ModelError`, `UsageError`.
 
-    `earlier` are weights of the same run when it goes on: they say what the model is, whatever became of its sheet.
+    `earlier` is the model of the same run when it goes on, whatever became of its sheet.
     """
     train = _open(options, options.split)
     val = _open(options, options.val_split) if options.validates else None
     names, ids = train.names, train.ids
     if val is not None and val.names != names:
         raise DataError(f"the splits '{options.split}' and '{options.val_split}' of {options.data} differ in classes")
-    spec = spec_of(load_weights(earlier)) if earlier else _spec(options).with_names(names, ids)
+    spec = earlier or _spec(options).with_names(names, ids)
     _say_classes(train, val)
     network = build_model(spec, pretrained_backbone=options.pretrained_backbone and not earlier)
     if options.class_loss in ("focal", "quality_focal", "varifocal") and spec.head.prior_probability is None:

@@ -1,4 +1,4 @@
-"""Lightning's Trainer as we use it: one device, our own files, TensorBoard beside them, no words of its own."""
+"""Lightning's Trainer as we use it: one device per process, our files, TensorBoard beside them, no words of its own."""
 
 from __future__ import annotations
 
@@ -10,31 +10,45 @@ from pathlib import Path
 
 import torch
 from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.loggers import TensorBoardLogger
 
 from multibox.errors import UsageError
+from multibox.training import cluster, group
 from multibox.training.batch_bar import BatchBar
+from multibox.training.checkpoints import CheckpointFiles
+from multibox.training.loggers import make_loggers
 from multibox.training.options import TrainOptions
 
 
-def make_trainer(options: TrainOptions, folder: Path, callbacks: Sequence[Callback]) -> Trainer:
+def make_trainer(options: TrainOptions, folder: Path, callbacks: Sequence[Callback], accumulate: int) -> Trainer:
     """The trainer for these options; a bar is added on a terminal. Raises `UsageError` for a device there is not."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", module="lightning")
-    bar = [BatchBar()] if sys.stderr.isatty() else []
+    bar = [BatchBar()] if sys.stderr.isatty() and group.is_main() else []
+    kind = accelerator_of(options)
     return Trainer(
-        accelerator=accelerator_of(options),
-        devices=_devices(options),
+        accelerator=kind,
+        devices=cluster.devices(options, kind),
+        strategy=cluster.strategy(),
+        sync_batchnorm=cluster.synchronises_norms(options, kind),
         max_epochs=options.epochs,
-        precision="bf16-mixed" if options.amp == "bf16" else "32-true",
+        precision=_precision(options, kind),
         gradient_clip_val=options.clip_grad,
-        logger=TensorBoardLogger(folder, name="", version="tensorboard"),
+        accumulate_grad_batches=accumulate,
+        logger=make_loggers(options, folder),
         callbacks=[*callbacks, *bar],
+        plugins=[CheckpointFiles(), cluster.environment()],
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
         use_distributed_sampler=False,
     )
+
+
+def _precision(options: TrainOptions, kind: str) -> str:
+    """Lightning's word for it. Raises `UsageError` for float16 where there is no gradient scaler for it."""
+    if options.amp == "fp16" and kind != "cuda":
+        raise UsageError(f"amp fp16 needs a CUDA device, and this is '{kind}'; use --amp bf16 or none")
+    return {"none": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}[options.amp]
 
 
 def accelerator_of(options: TrainOptions) -> str:
@@ -48,11 +62,3 @@ def accelerator_of(options: TrainOptions) -> str:
     if not available[kind]:
         raise UsageError(f"device '{options.device}' is not there; use --device cpu or auto")
     return kind
-
-
-def _devices(options: TrainOptions) -> list[int] | int:
-    """Lightning's word for the device: one of them, by number where a number is given."""
-    _, _, number = options.device.partition(":")
-    if number and not number.isdecimal():
-        raise UsageError(f"device '{options.device}' is none of auto, cpu, cuda, cuda:N, mps")
-    return [int(number)] if number else 1

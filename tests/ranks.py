@@ -1,0 +1,69 @@
+"""Functions run by several processes at once, as a launcher would start them, but forked, which is quick.
+
+Where the tests' process may have started threads that a fork loses (hotcoco's, so all that validates), the processes
+are `fresh`: forked from one that has only imported what they need.
+"""
+
+import multiprocessing
+import os
+import socket
+import traceback
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+import torch
+
+
+def in_ranks(world: int, work: Callable[..., Any], *args: Any, fresh: bool = False, timeout: float = 120) -> list[Any]:
+    """What `work(*args)` returns in each of `world` processes. An exception there is raised here."""
+    results = []
+    ranks = start_ranks(world, work, *args, fresh=fresh)
+    try:
+        for process, pipe in ranks:
+            assert pipe.poll(timeout), "a rank hangs"
+            ok, value = pipe.recv()
+            assert ok, value
+            results.append(value)
+            process.join(timeout)
+            assert process.exitcode == 0
+    finally:
+        for process, _ in ranks:
+            process.kill()
+    return results
+
+
+def start_ranks(
+    world: int, work: Callable[..., Any], *args: Any, fresh: bool = False
+) -> list[tuple[BaseProcess, Connection]]:
+    """The processes, begun, and where each sends (whether it succeeded, what it returns or its traceback)."""
+    context = multiprocessing.get_context("forkserver" if fresh else "fork")
+    if fresh:
+        context.set_forkserver_preload(["multibox.training.train"])
+    port = free_port()
+    started = []
+    for rank in range(world):
+        receive, send = context.Pipe(duplex=False)
+        process = context.Process(target=_work, args=(rank, world, port, send, work, args), daemon=True)
+        process.start()
+        send.close()
+        started.append((process, receive))
+    return started
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+def _work(rank: int, world: int, port: int, send: Connection, work: Callable[..., Any], args: tuple[Any, ...]) -> None:
+    torch.set_num_threads(1)
+    os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(world), "LOCAL_RANK": str(rank), "MASTER_PORT": str(port)}
+    try:
+        outcome = True, work(*args)
+    except BaseException:
+        outcome = False, traceback.format_exc()
+    send.send(outcome)
+    send.close()

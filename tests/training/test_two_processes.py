@@ -1,0 +1,60 @@
+"""Two processes train like one with the joint batch, write like one, and end and go on as one."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from multibox.training.options import TrainOptions
+from multibox.training.results_table import read_rows
+from multibox.training.train import train
+from multibox.weights.checkpoint import load
+from ranks import in_ranks
+
+CLOCKS = ("img_per_s", "seconds")
+
+
+def rows_of(folder: Path) -> list[dict[str, float]]:
+    rows = read_rows(folder / "results.csv")
+    return [{name: value for name, value in row.items() if name not in CLOCKS} for row in rows]
+
+
+@pytest.fixture
+def steady(options: TrainOptions) -> TrainOptions:
+    """Without batch statistics, which differ from process to process, from weights that already see something."""
+    first = train(replace(options, name="first", epochs=1, val_split="none", ema=0.0, lr0=0.05, warmup_epochs=0.0))
+    return replace(options, model=str(first.weights), freeze_norms=True, lr0=0.01, warmup_epochs=0.0)
+
+
+def compare(options: TrainOptions) -> None:
+    """One process, and two of half its batch."""
+    fresh = options.validates
+    (alone,) = in_ranks(1, train, replace(options, name="alone"), fresh=fresh)
+    first, second = in_ranks(2, train, replace(options, name="two", batch=options.batch // 2), fresh=fresh)
+    assert first == second
+    assert first.epochs == alone.epochs
+    one, two = (load(run.folder / "weights/last.safetensors").state for run in (alone, first))
+    for key in one:
+        torch.testing.assert_close(two[key], one[key], rtol=1e-4, atol=1e-6, msg=lambda text, key=key: f"{key}: {text}")
+    for old, new in zip(rows_of(alone.folder), rows_of(first.folder), strict=True):
+        losses = {name for name in old if not name.startswith("val/")}
+        assert {name: new[name] for name in losses} == pytest.approx({name: old[name] for name in losses}, rel=1e-4)
+    names = {path.relative_to(alone.folder).as_posix() for path in alone.folder.rglob("*") if "events" not in path.name}
+    assert names == {
+        path.relative_to(first.folder).as_posix() for path in first.folder.rglob("*") if "events" not in path.name
+    }
+    assert len(list((first.folder / "tensorboard").glob("events*"))) == 1
+
+
+def test_two_processes_learn_what_one_learns_from_the_joint_batch(steady):
+    compare(replace(steady, batch=8, val_split="none"))
+
+
+@pytest.mark.slow
+def test_also_from_a_teacher_and_with_images_without_objects(steady, tmp_path, render):
+    data = render(tmp_path / "mixed", {"full": 4, "val": 3})
+    render(data, {"empty": 8}, empty=True)
+    stems = [f"full{index:03d}" for index in range(4)] + [f"empty{index:03d}" for index in range(8)]
+    (data / "ImageSets/Main/train.txt").write_text("\n".join(stems) + "\n")
+    compare(replace(steady, data=str(data), names=("blue", "red"), batch=2, teacher=steady.model, lr0=1e-3))
