@@ -28,6 +28,7 @@ VERBS = (
     Verb("export", "Write a model as ONNX, checked against torch.", "export"),
     Verb("convert", "Write another codebase's weights as a file of our own.", "convert"),
     Verb("models", "List the models, or show one.", "models"),
+    Verb("priors", "Fit a model's priors to your objects.", "priors"),
     Verb("doctor", "Check this installation.", "doctor"),
     Verb("checks", "The same as doctor.", "doctor", hidden=True),
     Verb("version", "Print the version.", "version"),
