@@ -17,6 +17,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -27,7 +28,7 @@ from PIL import Image
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from multibox.data import augment, photo, render
+from multibox.data import augment, cache, photo, render
 from multibox.data.augment import AugmentSpec
 from multibox.data.dataset import Dataset, Record
 from multibox.data.open import open_dataset
@@ -43,7 +44,7 @@ Side = Callable[[int, int], object]
 """(index of the record, epoch) -> a sample."""
 
 STAGES = {
-    "read the file": [(augment, "open_photo")],
+    "read the file": [(cache, "open_photo")],
     "decode": [(photo, "decode")],
     "crop (draws, boxes)": [(augment, "zoom_window"), (augment, "crop_window"), (augment, "visible")],
     "resize": [(render, "_resize"), (augment, "canvas")],
@@ -81,11 +82,13 @@ def torchvision_side(records: tuple[Record, ...]) -> Side:
     return one
 
 
-def our_side(dataset: Dataset, **options: bool) -> Side:
+def our_side(dataset: Dataset, **options: Any) -> Side:
     """The same by `TrainSamples`, which the training's workers run."""
     network = InputSpec(height=SIDE, width=SIDE, mean=FILL, std=(1.0, 1.0, 1.0))
     spec = AugmentSpec(photometric=Photometric(shuffle_p=0.5))
     samples = TrainSamples(dataset, network, spec, **options)
+    if samples.cached:
+        print(f"cache             {samples.cached}")
 
     def one(index: int, epoch: int) -> object:
         samples.set_epoch(epoch)
@@ -151,7 +154,10 @@ def main() -> None:
         "torchvision": torchvision_side(records),
         "multibox": our_side(dataset),
         "multibox, colours left to the device": our_side(dataset, finished=False),
-        "multibox, cache bytes": our_side(dataset, cache=True),
+        "multibox, cache bytes": our_side(dataset, cache="bytes"),
+        "multibox, cache ram": our_side(dataset, cache="ram"),
+        "multibox, cache ram, colours left": our_side(dataset, cache="ram", finished=False),
+        "multibox, cache disk": our_side(dataset, cache="disk"),
     }
     best = milliseconds(sides, len(records), args.rounds)
     print(f"{len(records)} images; load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
+from multibox.data.cache import CacheKind
 from multibox.errors import UsageError, did_you_mean
 from multibox.spec import ModelSpec
 from multibox.training.rules import Assigner, BoxLoss, ClassLoss, LossRules, rules_for
@@ -93,8 +94,8 @@ class TrainOptions:
     """Epochs at the end without mosaic and mixup, so that the last images learnt are whole ones."""
     augment: bool = True
     """Whether photos are changed at all."""
-    cache: bool = False
-    """Whether the files' bytes are kept in memory."""
+    cache: CacheKind | bool = "none"
+    """What of the photos is kept: their files' `bytes` (or true), or decoded pixels in `ram` or on the `disk`."""
     seed: int = 0
     workers: int = 2
     threads: int | None = None

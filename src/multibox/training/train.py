@@ -112,6 +112,8 @@ def _make_loader(setup: Setup, folder: Path) -> DataLoader[Any]:
         finished=device == "cpu",
         mixed_epochs=max(0, options.epochs - options.close_mosaic),
     )
+    if samples.cached:
+        log.info("cache: %s", samples.cached)
     pin = device == "cuda"
     loader = make_loader(samples, batch=options.batch, seed=options.seed, workers=options.workers, pin=pin)
     keyed = EpochSamples(samples)
