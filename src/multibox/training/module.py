@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +19,7 @@ from multibox.network.normalize import Normalize
 from multibox.training.distillation import Teacher
 from multibox.training.loader import TrainBatch
 from multibox.training.loss import multibox_loss
+from multibox.training.multi_scale import draw_scale, scales_of
 from multibox.training.optimizer import hold_norms, make_optimizer
 from multibox.training.options import TrainOptions
 from multibox.training.pixels import finished_pixels, network_input
@@ -48,6 +50,11 @@ class TrainingModule(LightningModule):  # type: ignore[misc]
         self.paths = tuple(paths)
         self.teacher = teacher
         self.losses: StepLosses | None = None
+        self.scales = scales_of(network, options.multi_scale)
+
+    def on_fit_start(self) -> None:
+        """Priors of all sizes move to the device once."""
+        self.scales = tuple(replace(scale, priors=scale.priors.to(self.device)) for scale in self.scales)
 
     def on_train_epoch_start(self) -> None:
         """Frozen norms stay in evaluation while the rest trains."""
@@ -56,11 +63,11 @@ class TrainingModule(LightningModule):  # type: ignore[misc]
 
     def training_step(self, batch: TrainBatch, index: int) -> Float[Tensor, ""]:
         """The loss of a batch, averaged over its matched priors. Raises `MultiboxError` where it is not finite."""
-        images = network_input(batch, self.normalize)
-        predictions = self.network(images)
+        scale = draw_scale(self.scales, self.options.seed, self.global_step)
+        predictions = self.network(scale.resized(network_input(batch, self.normalize)))
         loss = multibox_loss(
-            predictions, batch.boxes, batch.labels, batch.valid, self.network.priors,
-            spec=self.network.spec, rules=self.rules, level_sizes=self.network.level_sizes,
+            predictions, batch.boxes, batch.labels, batch.valid, scale.priors,
+            spec=scale.spec, rules=self.rules, level_sizes=scale.level_sizes,
         )  # fmt: skip
         taught = self.teacher.loss(finished_pixels(batch), predictions) if self.teacher else loss.total.new_zeros(())
         total = loss.total + taught
