@@ -13,6 +13,7 @@ WITH_TORCH = (
     "multibox.zoo.backbone_choice",
     "multibox.zoo.convert",
     "multibox.zoo.create",
+    "multibox.zoo.fitting",
     "multibox.zoo.hub",
     "multibox.zoo.models",
     "multibox.zoo.transfer",

@@ -12,7 +12,8 @@ from multibox.data.open import open_dataset
 from multibox.errors import DataError, ModelError
 from multibox.network.build import build_model
 from multibox.network.recalibrate import is_folded
-from multibox.training.setup import coverage, prepare_training
+from multibox.training.coverage import fit_of
+from multibox.training.setup import prepare_training
 from multibox.weights import checkpoint
 from multibox.zoo import load_spec, models
 
@@ -28,8 +29,8 @@ def one_box(dataset: Dataset, side: float) -> Dataset:
 def test_objects_of_the_priors_size_are_covered_and_tiny_ones_are_not(rectangles):
     network = build_model(load_spec("ssdlite320_mobilenet_v3_large").with_names(("red", "blue")))
     dataset = open_dataset(rectangles, "train")
-    assert coverage(one_box(dataset, 64), network) == {"32-96 px": (1.0, 1)}
-    assert coverage(one_box(dataset, 20), network) == {"16-32 px": (0.0, 1)}
+    assert fit_of(one_box(dataset, 64), network).by_size() == {"32-96 px": (1.0, 1)}
+    assert fit_of(one_box(dataset, 20), network).by_size() == {"16-32 px": (0.0, 1)}
 
 
 def test_a_dataset_without_objects_has_no_coverage_and_is_legal(rectangles):
@@ -38,7 +39,7 @@ def test_a_dataset_without_objects_has_no_coverage_and_is_legal(rectangles):
     empty = replace(record, boxes=record.boxes[:0], labels=record.labels[:0], crowd=record.crowd[:0],
                     difficult=record.difficult[:0], areas=None)  # fmt: skip
     network = build_model(load_spec("ssdlite320_mobilenet_v3_large").with_names(("red",)))
-    assert coverage(replace(dataset, records=(empty,)), network) == {}
+    assert fit_of(replace(dataset, records=(empty,)), network).by_size() == {}
 
 
 def test_names_come_from_the_data_and_classes_are_counted(options, caplog):
@@ -62,6 +63,8 @@ def test_a_warning_says_where_few_priors_fit(shared_data, options, caplog):
     with caplog.at_level(logging.INFO, logger="multibox"):
         prepare_training(replace(options, data=str(shared_data / "bccd"), model="ssdlite320_mobilenet_v3_large"))
     assert "few priors fit objects of under 16 px and 16-32 px" in caplog.text
+    command = f"`multibox priors --data {shared_data / 'bccd'} --model ssdlite320_mobilenet_v3_large -o fitted.toml`"
+    assert command in caplog.text and "those under 16 px also need a larger --imgsz" in caplog.text
     assert "BloodImage_00338.xml" in caplog.text
 
 

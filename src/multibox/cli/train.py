@@ -190,7 +190,13 @@ def train(
     close_mosaic: Annotated[
         int | None, _look("--close-mosaic", help="Last epochs without mosaic and mixup. [default: 10]")
     ] = None,
-    cache: Annotated[bool | None, _look("--cache/--no-cache", help="Keep the files' bytes in memory.")] = None,
+    multi_scale: Annotated[
+        float | None, _look("--multi-scale", help="Share by which the input's sides vary by batch. [default: 0]")
+    ] = None,
+    cache: Annotated[
+        Literal["none", "bytes", "ram", "disk"] | None,
+        _look("--cache", help="Keep files' bytes in memory, or decoded photos in ram or on disk. [default: none]"),
+    ] = None,
     project: Annotated[str | None, _keep("--project", "--output-dir", help="[default: runs/train]")] = None,
     name: Annotated[
         str | None,

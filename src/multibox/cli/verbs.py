@@ -29,6 +29,7 @@ VERBS = (
     Verb("convert", "Write another codebase's weights as a file of our own.", "convert"),
     Verb("models", "List the models, or show one.", "models"),
     Verb("recipes", "List the training recipes, or show one.", "recipes"),
+    Verb("priors", "Fit a model's priors to your objects.", "priors"),
     Verb("doctor", "Check this installation.", "doctor"),
     Verb("checks", "The same as doctor.", "doctor", hidden=True),
     Verb("version", "Print the version.", "version"),

@@ -50,6 +50,15 @@ class AugmentSpec:
         return cls(photometric=None, zoom_out_p=0.0, crop=None, flip_p=0.0)
 
     @property
+    def headroom(self) -> float:
+        """How much larger than in an input that shows it whole a photo may be seen, up to twice.
+
+        That is how large a cache keeps photos. Crops of less than half their sides are enlarged from there; to have
+        enough pixels for the smallest ones too would take three times the memory.
+        """
+        return min(2.0, 1 / max(self.crop.scale[0], 0.01)) if self.crop else 1.0
+
+    @property
     def moves(self) -> bool:
         """Whether zoom-out or crop can change what is seen."""
         return self.crop is not None or self.zoom_out_p > 0.0

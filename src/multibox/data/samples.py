@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from multibox.data.augment import AugmentSpec, Sample, complete, look
+from multibox.data.cache import Cache, open_photos
 from multibox.data.dataset import Dataset
 from multibox.data.finish import Finishes, stack
 from multibox.data.mosaic import mixup, mosaic
-from multibox.data.photo import open_photo
 from multibox.data.view import Item, View
 from multibox.images.prepare import fill_color
-from multibox.images.read import Pixels, read_bytes
+from multibox.images.read import Pixels
 from multibox.spec import InputSpec
 
 
@@ -39,9 +39,9 @@ class Batch:
 class TrainSamples:
     """A map-style dataset of augmented samples; the same (seed, epoch, index) always gives the same sample.
 
-    Crowd boxes are left out: one box around many objects is no object to learn. `cache` holds the files' bytes (not the
-    pixels) in memory, read at once so that forked workers share them. Unless `finished`, colours and mirror are left to
-    the device. Instances travel to worker processes by pickle.
+    Crowd boxes are left out: one box around many objects is no object to learn. `cache` keeps the files' bytes or their
+    pixels (`data.cache`), all at once, and workers share them. Unless `finished`, colours and mirror are left to the
+    device. Instances travel to worker processes by pickle.
     """
 
     def __init__(
@@ -51,13 +51,13 @@ class TrainSamples:
         augment: AugmentSpec,
         seed: int = 0,
         *,
-        cache: bool = False,
+        cache: Cache = False,
         finished: bool = True,
         mixed_epochs: int | None = None,
     ) -> None:
         """After `mixed_epochs` epochs there is no mosaic and no mixup; none: they go on.
 
-        Raises `DataError` with `cache` where a file cannot be read.
+        Raises, with `cache`, `DataError` where a file cannot be read and `UsageError` where there is no room.
         """
         self._records = dataset.records
         self._network = network
@@ -66,12 +66,17 @@ class TrainSamples:
         self._finished = finished
         self._mixed_epochs = mixed_epochs
         self._epoch = 0
-        self._bytes = [read_bytes(record.path) for record in self._records] if cache else None
+        self._photos = open_photos(cache, self._records, network, augment.headroom)
         self._process = os.getpid()
 
     def __len__(self) -> int:
         """The number of images."""
         return len(self._records)
+
+    @property
+    def cached(self) -> str:
+        """What is kept where, for a person; empty for nothing."""
+        return self._photos.said
 
     def set_epoch(self, epoch: int) -> None:
         """Other draws for another epoch; call it before the epoch's workers start."""
@@ -107,8 +112,7 @@ class TrainSamples:
         """One record's photo, not yet decoded, and the objects that are learnt."""
         record = self._records[index]
         learnt = ~record.crowd
-        source = record.path if self._bytes is None else self._bytes[index]
-        return Item(open_photo(source), record.boxes[learnt], record.labels[learnt])
+        return Item(self._photos.photo(index), record.boxes[learnt], record.labels[learnt])
 
 
 def collate(samples: Sequence[Sample]) -> Batch:

@@ -7,7 +7,8 @@ from itertools import chain
 from typing import Any
 
 import torch
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
 from torch.func import functional_call
 
 from multibox.boxes.priors import make_priors, shapes_per_cell
@@ -45,11 +46,19 @@ def build_model(spec: ModelSpec, *, pretrained_backbone: bool = False) -> SSD:
         raise ModelError(f"{spec.name}: priors for {len(levels)} levels, but the network has {len(channels)} maps")
     counts = [shapes_per_cell(level) for level in levels]
     head = make_head(spec.head, channels, counts, spec.columns, spec.norm)
-    maps = map_sizes([part for part in (backbone, fpn, extras) if part is not None], spec)
+    priors, level_sizes = lay_priors([backbone, fpn, extras], spec)
+    return SSD(spec, backbone, fpn, extras, head, priors, level_sizes)
+
+
+def lay_priors(parts: Sequence[nn.Module | None], spec: ModelSpec) -> tuple[Float[Tensor, "p 4"], tuple[int, ...]]:
+    """The priors on the maps that these parts (backbone, pyramid, extras) give for the spec's input, and how many each
+    map has. Raises `ModelError` where the input does not go through.
+    """
+    maps = map_sizes([part for part in parts if part is not None], spec)
     sizes = [(-(-height // spec.head.stride), -(-width // spec.head.stride)) for height, width in maps]
     priors = make_priors(spec.priors, (spec.input.height, spec.input.width), sizes)
-    level_sizes = tuple(h * w * count for (h, w), count in zip(sizes, counts, strict=True))
-    return SSD(spec, backbone, fpn, extras, head, priors, level_sizes)
+    counts = (shapes_per_cell(level) for level in spec.priors.levels)
+    return priors, tuple(h * w * count for (h, w), count in zip(sizes, counts, strict=True))
 
 
 def _check(spec: ModelSpec) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from multibox.training.resume_point import ResumePoint
 from multibox.training.setup import Setup, augmentation
 from multibox.training.trainer import accelerator_of
 
+log = logging.getLogger(__name__)
+
 
 def loader_of(setup: Setup, folder: Path, resumed: ResumePoint | None) -> tuple[DataLoader[Any], EpochSampler]:
     """The batches, from where the training goes on; the very first of them is drawn into `train_batch0.jpg`."""
@@ -34,6 +37,8 @@ def loader_of(setup: Setup, folder: Path, resumed: ResumePoint | None) -> tuple[
         finished=device == "cpu",
         mixed_epochs=max(0, options.epochs - options.close_mosaic),
     )
+    if samples.cached:
+        log.info("cache: %s", samples.cached)
     pin = device == "cuda"
     loader = make_loader(
         samples, batch=options.batch, seed=options.seed, workers=options.workers, pin=pin,

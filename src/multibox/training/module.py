@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from multibox.network.normalize import Normalize
 from multibox.training.distillation import Teacher
 from multibox.training.loader import TrainBatch
 from multibox.training.loss import multibox_loss
+from multibox.training.multi_scale import draw_scale, scales_of
 from multibox.training.optimizer import hold_norms, make_optimizer
 from multibox.training.options import TrainOptions
 from multibox.training.pixels import finished_pixels, network_input
@@ -40,6 +42,11 @@ class TrainingModule(LightningModule):  # type: ignore[misc]
         self.teacher = teacher
         self.guard = StepGuard(network, paths)
         self.losses: StepLosses | None = None
+        self.scales = scales_of(network, options.multi_scale)
+
+    def on_fit_start(self) -> None:
+        """Priors of all sizes move to the device once."""
+        self.scales = tuple(replace(scale, priors=scale.priors.to(self.device)) for scale in self.scales)
 
     def on_train_start(self) -> None:
         """A training that goes on in the middle of an epoch starts none."""
@@ -58,11 +65,11 @@ class TrainingModule(LightningModule):  # type: ignore[misc]
 
     def training_step(self, batch: TrainBatch, index: int) -> Float[Tensor, ""]:
         """The loss of a batch, averaged over its matched priors, with its weight among the batches of the step."""
-        images = network_input(batch, self.normalize)
-        predictions = self.network(images)
+        scale = draw_scale(self.scales, self.options.seed, self.global_step)
+        predictions = self.network(scale.resized(network_input(batch, self.normalize)))
         loss = multibox_loss(
-            predictions, batch.boxes, batch.labels, batch.valid, self.network.priors,
-            spec=self.network.spec, rules=self.rules, level_sizes=self.network.level_sizes,
+            predictions, batch.boxes, batch.labels, batch.valid, scale.priors,
+            spec=scale.spec, rules=self.rules, level_sizes=scale.level_sizes,
         )  # fmt: skip
         taught = self.teacher.loss(finished_pixels(batch), predictions) if self.teacher else loss.total.new_zeros(())
         total = loss.total + taught

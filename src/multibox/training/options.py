@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
+from multibox.data.cache import CacheKind
 from multibox.data.photometric import Photometric
 from multibox.data.window import CropRule
 from multibox.errors import UsageError
@@ -123,8 +124,10 @@ class TrainOptions:
     """Epochs at the end without mosaic and mixup, so that the last images learnt are whole ones."""
     augment: bool = True
     """Whether photos are changed at all."""
-    cache: bool = False
-    """Whether the files' bytes are kept in memory."""
+    multi_scale: float = 0.0
+    """Share by which the sides of the network's input vary from batch to batch, while it learns."""
+    cache: CacheKind | bool = "none"
+    """What of the photos is kept: their files' `bytes` (or true), or decoded pixels in `ram` or on the `disk`."""
     seed: int = 0
     workers: int = 2
     threads: int | None = None
@@ -158,11 +161,13 @@ class TrainOptions:
             raise UsageError(f"model '{self.model}' is a file with weights, and weights is given too; give one of them")
         if self.backbone and self.start == self.model:
             raise UsageError(f"model '{self.model}' is a file with weights, which have a backbone; leave out backbone")
+        if self.teacher and self.multi_scale:
+            raise UsageError("a teacher has priors for one size of the input; leave out teacher or multi_scale")
         if not 0 <= self.ema < 1:
             raise UsageError(f"ema is {self.ema}; it is a decay from 0 (none) to below 1")
         if self.lr0 is not None and self.lr0 <= 0:
             raise UsageError(f"lr0 is {self.lr0}; a learning rate is above 0")
-        for name in ("zoom_out", "flip", "crop_min", "mosaic", "mixup", "focal_alpha"):
+        for name in ("zoom_out", "flip", "crop_min", "mosaic", "mixup", "multi_scale", "focal_alpha"):
             value = getattr(self, name)
             if value is not None and not 0 <= value <= 1:
                 raise UsageError(f"{name} is {value}; it is from 0 to 1")

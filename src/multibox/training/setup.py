@@ -6,37 +6,34 @@ import logging
 from collections import Counter
 from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
 
-from multibox.boxes.coding import to_corners
-from multibox.boxes.overlap import pairwise_iou
 from multibox.data.augment import AugmentSpec
 from multibox.data.check import check_dataset, refuse_fatal
-from multibox.data.dataset import Boxes, Dataset
+from multibox.data.dataset import Dataset
 from multibox.data.open import open_dataset
 from multibox.data.photometric import Photometric
 from multibox.data.samples import TrainSamples, collate
 from multibox.data.window import CropRule
 from multibox.errors import DataError, ModelError
-from multibox.images.prepare import letterbox_area
 from multibox.network.build import build_model
 from multibox.network.heads import expect_background
 from multibox.network.model import SSD
 from multibox.network.normalize import Normalize
 from multibox.network.recalibrate import is_folded, recalibrate
 from multibox.spec import InputSpec, ModelSpec
+from multibox.training.coverage import fit_of, remedy
 from multibox.training.distillation import Teacher
 from multibox.training.options import TrainOptions
 from multibox.training.resolve import resolve
 from multibox.zoo.create import create_spec
+from multibox.zoo.fitting import FITTED
 from multibox.zoo.models import find_weights, load_model, spec_of
 from multibox.zoo.transfer import Report, transfer
 
 log = logging.getLogger(__name__)
 
 _SHOWN_PROBLEMS = 10
-_POOR_COVERAGE = 0.8
 _PHOTOS_FOR_NORMS = 256
 _RARE = 0.01
 """Probability with which a prior starts as an object where a focal loss is chosen (RetinaNet paper, 4.1)."""
@@ -72,7 +69,7 @@ def prepare_training(options: TrainOptions, earlier: ModelSpec | None = None) ->
         _start_from(network, options.start)
         if is_folded(network) and not options.freeze_norms:
             _unfold_norms(network, train)
-    _say_coverage(train, network)
+    _say_coverage(train, network, options)
     return Setup(
         options=resolve(options, spec, len(train)),
         train=train,
@@ -98,26 +95,6 @@ def augmentation(options: TrainOptions) -> AugmentSpec:
         mosaic=options.mosaic,
         mixup=options.mixup,
     )
-
-
-def coverage(dataset: Dataset, network: SSD) -> dict[str, tuple[float, int]]:
-    """By size, (share of the objects that some prior overlaps by an IoU of at least 0.5, number of objects).
-
-    Sizes are sides of the square of equal area, in pixels of the network's input, without augmentation.
-    """
-    sides, best = [np.zeros(0)], [np.zeros(0)]
-    priors = to_corners(network.priors)
-    for record in dataset.records:
-        boxes = _on_input(record.boxes[~record.crowd], record.width, record.height, network.spec)
-        if len(boxes):
-            sides_of_input = np.array([network.spec.input.width, network.spec.input.height] * 2, np.float32)
-            unit = torch.from_numpy(boxes / sides_of_input)
-            best.append(pairwise_iou(unit, priors).amax(dim=1).numpy())
-            sides.append(np.sqrt((boxes[:, 2:] - boxes[:, :2]).prod(axis=1)))
-    side, covered = np.concatenate(sides), np.concatenate(best) >= 0.5
-    edges = (("under 16 px", 0, 16), ("16-32 px", 16, 32), ("32-96 px", 32, 96), ("over 96 px", 96, np.inf))
-    chosen = {name: (side >= low) & (side < high) for name, low, high in edges}
-    return {name: (float(covered[mask].mean()), int(mask.sum())) for name, mask in chosen.items() if mask.any()}
 
 
 def _open(options: TrainOptions, split: str) -> Dataset:
@@ -222,29 +199,13 @@ def _say_classes(train: Dataset, val: Dataset | None) -> None:
         )  # fmt: skip
 
 
-def _say_coverage(train: Dataset, network: SSD) -> None:
+def _say_coverage(train: Dataset, network: SSD, options: TrainOptions) -> None:
     """How well the priors fit the objects; a warning where many have no prior."""
-    shares = coverage(train, network)
-    log.info(
-        "priors: %d; objects with a prior of IoU >= 0.5: %s",
-        len(network.priors), ", ".join(f"{name} {share:.0%} of {count}" for name, (share, count) in shares.items()),
-    )  # fmt: skip
-    poor = [name for name, (share, count) in shares.items() if share < _POOR_COVERAGE]
-    if poor:
-        log.warning(
-            "few priors fit objects of %s: they will be found less well; a sheet with priors of their size mends it "
-            "(copy the sheet, change its [priors], and give its path as --model)",
-            " and ".join(poor),
-        )
-
-
-def _on_input(boxes: Boxes, width: int, height: int, spec: ModelSpec) -> Boxes:
-    """Boxes in pixels of the photo -> boxes in pixels of the network's input."""
-    x, y, inner_width, inner_height = 0, 0, spec.input.width, spec.input.height
-    if spec.input.resize == "letterbox":
-        x, y, inner_width, inner_height = letterbox_area(width, height, spec.input)
-    scale = np.array([inner_width / width, inner_height / height] * 2)
-    return np.asarray(boxes * scale + np.array([x, y] * 2), np.float32)
+    fit = fit_of(train, network)
+    shares = ", ".join(f"{name} {share:.0%} of {count}" for name, (share, count) in fit.by_size().items())
+    log.info("priors: %d; objects with a prior of IoU >= 0.5: %s", len(network.priors), shares)
+    if poor := fit.poor():
+        log.warning("%s", remedy(poor, options, fitted=network.spec.tag == FITTED))
 
 
 def _shorten(words: tuple[str, ...] | list[str], most: int = 6) -> str:

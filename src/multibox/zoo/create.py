@@ -66,7 +66,7 @@ def create_spec(
 
 def _adapted(template: ModelSpec, choice: Choice | None, size: Size) -> ModelSpec:
     """The template on the chosen backbone, or its own, for inputs of that size."""
-    layout = layout_of(template, _tap_sizes(template))
+    layout = layout_of(template, tap_sizes(template))
     spec = replace(template, input=replace(template.input, height=size[0], width=size[1]))
     if choice is not None:
         spec = _put_on(spec, choice, layout)
@@ -81,7 +81,7 @@ def _adapted(template: ModelSpec, choice: Choice | None, size: Size) -> ModelSpe
         weights=None,
         check=None,
     )
-    return with_levels(spec, layout, _tap_sizes(spec))
+    return with_levels(spec, layout, tap_sizes(spec))
 
 
 def _put_on(spec: ModelSpec, choice: Choice, layout: Layout) -> ModelSpec:
@@ -116,7 +116,7 @@ def _strides(spec: ModelSpec, choice: Choice, layout: Layout) -> list[int]:
 
 
 @lru_cache
-def _tap_sizes(spec: ModelSpec) -> tuple[Size, ...]:
+def tap_sizes(spec: ModelSpec) -> tuple[Size, ...]:
     """(height, width) of the backbone's tapped maps."""
     with torch.device("meta"):
         trunk = make_backbone(spec.backbone, input_size=(spec.input.height, spec.input.width))
