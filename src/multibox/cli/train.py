@@ -146,6 +146,14 @@ def train(
     close_mosaic: Annotated[
         int | None, _look("--close-mosaic", help="Last epochs without mosaic and mixup. [default: 10]")
     ] = None,
+    balance: Annotated[
+        Literal["none", "classes", "repeat_factor"] | None,
+        _look("--balance", help="Show images of rare classes more often. [default: none]"),
+    ] = None,
+    repeat_threshold: Annotated[
+        float | None,
+        _look("--repeat-threshold", help="Of repeat_factor: share of images of a rare class. [default: 0.001]"),
+    ] = None,
     cache: Annotated[bool | None, _look("--cache/--no-cache", help="Keep the files' bytes in memory.")] = None,
     project: Annotated[str | None, _keep("--project", "--output-dir", help="[default: runs/train]")] = None,
     name: Annotated[
