@@ -8,7 +8,8 @@ import multiprocessing
 import os
 import socket
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any
@@ -19,8 +20,7 @@ import torch
 def in_ranks(world: int, work: Callable[..., Any], *args: Any, fresh: bool = False, timeout: float = 120) -> list[Any]:
     """What `work(*args)` returns in each of `world` processes. An exception there is raised here."""
     results = []
-    ranks = start_ranks(world, work, *args, fresh=fresh)
-    try:
+    with start_ranks(world, work, *args, fresh=fresh) as ranks:
         for process, pipe in ranks:
             assert pipe.poll(timeout), "a rank hangs"
             ok, value = pipe.recv()
@@ -28,15 +28,13 @@ def in_ranks(world: int, work: Callable[..., Any], *args: Any, fresh: bool = Fal
             results.append(value)
             process.join(timeout)
             assert process.exitcode == 0
-    finally:
-        for process, _ in ranks:
-            process.kill()
     return results
 
 
+@contextmanager
 def start_ranks(
     world: int, work: Callable[..., Any], *args: Any, fresh: bool = False
-) -> list[tuple[BaseProcess, Connection]]:
+) -> Iterator[list[tuple[BaseProcess, Connection]]]:
     """The processes, begun, and where each sends (whether it succeeded, what it returns or its traceback)."""
     context = multiprocessing.get_context("forkserver" if fresh else "fork")
     if fresh:
@@ -45,11 +43,15 @@ def start_ranks(
     started = []
     for rank in range(world):
         receive, send = context.Pipe(duplex=False)
-        process = context.Process(target=_work, args=(rank, world, port, send, work, args), daemon=True)
+        process = context.Process(target=_work, args=(rank, world, port, send, work, args))
         process.start()
         send.close()
         started.append((process, receive))
-    return started
+    try:
+        yield started
+    finally:
+        for process, _ in started:
+            process.kill()
 
 
 def free_port() -> int:

@@ -100,6 +100,7 @@ def test_a_file_of_options_is_used_and_typed_words_win(capsys, data, sheet, tmp_
         (["--data", "x", "--model", "ssd300_vgg16", "--epochs", "0"], 2, "epochs is 0"),
         (["--data", "x", "--model", "ssd300_vgg16", "--imgsz", "640*384"], 2, "imgsz is '640*384'"),
         (["--data", "x", "--model", "ssd300_vgg16", "--milestones", "a,b"], 2, "not numbers between commas"),
+        (["--data", "x", "--model", "ssd300_vgg16", "--find-batch", "--device", "cpu"], 2, "fills a GPU's memory"),
     ],
 )
 def test_what_cannot_be_run_is_one_sentence_with_the_code_of_its_kind(capsys, words, code, sentence):

@@ -72,18 +72,18 @@ def end(lost: int, how: str) -> tuple[str, bool, float] | None:
 
 @pytest.mark.parametrize("lost", [0, 1])
 def test_a_killed_rank_ends_the_others_with_the_cause(lost):
-    ranks = start_ranks(3, end, lost, "killed")
-    for rank, (process, pipe) in enumerate(ranks):
-        if rank == lost:
-            process.join(60)
-            assert process.exitcode == -signal.SIGKILL
-            continue
-        assert pipe.poll(60)
-        ok, (sentence, said, seconds) = pipe.recv()
-        assert ok and f"rank {lost} of 3 (process {ranks[lost][0].pid} on " in sentence
-        assert "ended without a word" in sentence
-        assert said == (lost == 1 and rank == 2)
-        assert seconds < 20
+    with start_ranks(3, end, lost, "killed") as ranks:
+        for rank, (process, pipe) in enumerate(ranks):
+            if rank == lost:
+                process.join(60)
+                assert process.exitcode == -signal.SIGKILL
+                continue
+            assert pipe.poll(60)
+            ok, (sentence, said, seconds) = pipe.recv()
+            assert ok and f"rank {lost} of 3 (process {ranks[lost][0].pid} on " in sentence
+            assert "ended without a word" in sentence
+            assert said == (lost == 1 and rank == 2)
+            assert seconds < 20
 
 
 def test_a_failed_rank_tells_the_others_why():
@@ -104,9 +104,10 @@ def hang() -> None:
 
 @pytest.mark.slow
 def test_a_process_that_hangs_while_another_is_lost_is_ended():
-    (process, _), _ = start_ranks(2, hang)
-    process.join(40)
-    assert process.exitcode == 1
+    with start_ranks(2, hang) as ranks:
+        process = ranks[0][0]
+        process.join(40)
+        assert process.exitcode == 1
 
 
 def meet_on(device: str) -> str:

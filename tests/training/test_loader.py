@@ -9,7 +9,7 @@ from multibox.data.augment import AugmentSpec
 from multibox.data.open import open_dataset
 from multibox.data.samples import TrainSamples
 from multibox.errors import UsageError
-from multibox.training.loader import EpochSampler, TrainBatch, make_loader
+from multibox.training.loader import EpochSampler, EpochSamples, TrainBatch, make_loader
 from multibox.zoo import load_spec
 
 
@@ -88,3 +88,11 @@ def test_an_epoch_can_begin_in_its_middle_and_the_next_one_is_whole():
 def test_more_processes_than_images_are_refused():
     with pytest.raises(UsageError, match="3 images are too few for 4 processes"):
         EpochSampler(3, 0, batch=1, world=4)
+
+
+def test_a_record_that_comes_again_is_changed_in_another_way(rectangles):
+    dataset = open_dataset(rectangles, "train")
+    samples = EpochSamples(TrainSamples(dataset, load_spec("ssdlite320_mobilenet_v3_large").input, AugmentSpec(), 0))
+    (index, first), (again, second) = samples[0, 3], samples[0, 3 + len(dataset)]
+    assert index == again == 3
+    assert not (first.image == second.image).all()

@@ -1,16 +1,21 @@
 """Two processes train like one with the joint batch, write like one, and end and go on as one."""
 
+import os
+import signal
+import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from multibox.training.module import TrainingModule
 from multibox.training.options import TrainOptions
 from multibox.training.results_table import read_rows
-from multibox.training.train import train
+from multibox.training.train import TrainResult, resume, train
 from multibox.weights.checkpoint import load
-from ranks import in_ranks
+from ranks import in_ranks, start_ranks
 
 CLOCKS = ("img_per_s", "seconds")
 
@@ -58,3 +63,64 @@ def test_also_from_a_teacher_and_with_images_without_objects(steady, tmp_path, r
     stems = [f"full{index:03d}" for index in range(4)] + [f"empty{index:03d}" for index in range(8)]
     (data / "ImageSets/Main/train.txt").write_text("\n".join(stems) + "\n")
     compare(replace(steady, data=str(data), names=("blue", "red"), batch=2, teacher=steady.model, lr0=1e-3))
+
+
+def content(folder: Path) -> dict[str, Any]:
+    """The checkpoint by its bits, less clocks and Lightning's counts of events."""
+    state = torch.load(folder / "weights/last.ckpt", weights_only=True)
+    state.pop("loops")
+    return bits(state)
+
+
+def bits(thing: Any) -> Any:
+    """Tensors as bytes, so that == compares what is in them."""
+    if isinstance(thing, torch.Tensor):
+        return thing.numpy().tobytes()
+    if isinstance(thing, dict):
+        return {name: bits(value) for name, value in thing.items() if name not in CLOCKS}
+    return [bits(value) for value in thing] if isinstance(thing, list | tuple) else thing
+
+
+def train_until(options: TrainOptions, step: int, rank: int) -> TrainResult:
+    """A training of which one rank is told to end in this step."""
+    original, steps = TrainingModule.training_step, []
+
+    def watched(self: TrainingModule, batch: Any, index: int) -> torch.Tensor:
+        steps.append(index)
+        if len(steps) == step and int(os.environ["RANK"]) == rank:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return original(self, batch, index)
+
+    TrainingModule.training_step = watched
+    return train(options)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("step", "rank", "workers"), [(3, 1, 0), (4, 0, 2)])
+def test_one_rank_that_is_told_to_end_ends_both_and_they_go_on_bit_by_bit(options, step, rank, workers):
+    options = replace(options, batch=2, workers=workers, optimizer="adamw", patience=5)
+    straight, _ = in_ranks(2, train, replace(options, name="straight"), fresh=True)
+    first, second = in_ranks(2, train_until, replace(options, name="broken"), step, rank, fresh=True)
+    assert first == second and first.interrupted
+    whole, _ = in_ranks(2, resume, first.folder, fresh=True)
+    assert not whole.interrupted and whole.metrics == straight.metrics
+    assert rows_of(whole.folder) == rows_of(straight.folder)
+    one, two = content(whole.folder), content(straight.folder)
+    assert {name for name in one if one[name] != two[name]} == set()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lost", [0, 1])
+def test_a_killed_rank_ends_the_training_of_the_other_with_the_cause(options, lost):
+    endless = replace(options, epochs=1000, batch=2, workers=1, val_split="none")
+    with start_ranks(2, train, endless, fresh=True) as ranks:
+        while not (Path(options.project) / "run/weights/last.ckpt").is_file():
+            time.sleep(0.1)
+        ranks[lost][0].kill()
+        killed = time.monotonic()
+        process, pipe = ranks[1 - lost]
+        assert pipe.poll(60)
+        ok, cause = pipe.recv()
+        process.join(60 + killed - time.monotonic())
+        assert not process.is_alive() and not ok
+    assert f"RankLost: rank {lost} of 2 (process {ranks[lost][0].pid} on " in cause

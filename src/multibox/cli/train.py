@@ -197,6 +197,14 @@ def train(
         Literal["none", "bytes", "ram", "disk"] | None,
         _look("--cache", help="Keep files' bytes in memory, or decoded photos in ram or on disk. [default: none]"),
     ] = None,
+    balance: Annotated[
+        Literal["none", "classes", "repeat_factor"] | None,
+        _look("--balance", help="Show images of rare classes more often. [default: none]"),
+    ] = None,
+    repeat_threshold: Annotated[
+        float | None,
+        _look("--repeat-threshold", help="Of repeat_factor: share of images of a rare class. [default: 0.001]"),
+    ] = None,
     project: Annotated[str | None, _keep("--project", "--output-dir", help="[default: runs/train]")] = None,
     name: Annotated[
         str | None,

@@ -65,7 +65,7 @@ class TrainSamples:
         self._seed = seed
         self._finished = finished
         self._mixed_epochs = mixed_epochs
-        self._epoch = 0
+        self._epoch = self._turn = 0
         self._photos = open_photos(cache, self._records, network, augment.headroom)
         self._process = os.getpid()
 
@@ -78,9 +78,9 @@ class TrainSamples:
         """What is kept where, for a person; empty for nothing."""
         return self._photos.said
 
-    def set_epoch(self, epoch: int) -> None:
-        """Other draws for another epoch; call it before the epoch's workers start."""
-        self._epoch = epoch
+    def set_epoch(self, epoch: int, turn: int = 0) -> None:
+        """Other draws for another epoch, and for another `turn` of the same record in it."""
+        self._epoch, self._turn = epoch, turn
 
     def __getitem__(self, index: int) -> Sample:
         """The sample of one record. Raises `DataError` naming an image that cannot be read."""
@@ -88,7 +88,7 @@ class TrainSamples:
             cv2.setNumThreads(0)
             self._process = os.getpid()
         index = range(len(self._records))[index]
-        spec, rng = self._augment, np.random.default_rng((self._seed, self._epoch, index))
+        spec, rng = self._augment, np.random.default_rng((self._seed, self._epoch, index, self._turn))
         if self._mixed_epochs is not None and self._epoch >= self._mixed_epochs:
             spec = replace(spec, mosaic=0.0, mixup=0.0)
         view = self._view(index, spec, rng)

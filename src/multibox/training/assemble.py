@@ -18,6 +18,7 @@ from multibox.training.module import TrainingModule
 from multibox.training.optimizer import freeze_parts, hold_norms
 from multibox.training.pictures import draw_batch
 from multibox.training.resume_point import ResumePoint
+from multibox.training.sampling import draws_of
 from multibox.training.setup import Setup, augmentation
 from multibox.training.trainer import accelerator_of
 
@@ -43,6 +44,7 @@ def loader_of(setup: Setup, folder: Path, resumed: ResumePoint | None) -> tuple[
     loader = make_loader(
         samples, batch=options.batch, seed=options.seed, workers=options.workers, pin=pin,
         rank=group.rank(), world=group.world(), accumulate=options.accumulate,
+        draws=draws_of(setup.train.records, len(setup.train.names), options.balance, options.repeat_threshold),
     )  # fmt: skip
     if group.is_main():
         _draw_first(setup, folder, samples, loader)

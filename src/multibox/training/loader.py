@@ -16,9 +16,10 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from multibox.data.augment import Sample
 from multibox.data.samples import TrainSamples, collate
 from multibox.errors import UsageError
+from multibox.training.sampling import Floats, draw
 
 Key = tuple[int, int]
-"""(epoch, index of the record)."""
+"""(epoch, index of the record); an index that comes again in the epoch is higher by the number of records."""
 
 
 class TrainBatch(NamedTuple):
@@ -46,20 +47,32 @@ class EpochSamples(Dataset[tuple[int, Sample]]):
 
     def __getitem__(self, key: Key) -> tuple[int, Sample]:
         """The index, and the sample of that epoch."""
-        epoch, index = key
-        self.samples.set_epoch(epoch)
+        epoch, (turn, index) = key[0], divmod(key[1], len(self.samples))
+        self.samples.set_epoch(epoch, turn)
         return index, self.samples[index]
 
 
 class EpochSampler(Sampler[Key]):
-    """This rank's share of all records once per epoch, in an order by (seed, epoch) alone.
+    """This rank's share of an epoch: as many draws as there are records, in an order by (seed, epoch) alone.
+
+    Every record is drawn once, or as often as `draws` says, which `sampling.draws_of` gives for rare classes.
 
     Every step takes the next `world` batches of that order, one for each rank: one process with batches of `world * b`
     sees the same images per step as `world` processes with batches of b. What does not fill a step is left out; where
     not even one is filled, the batch is as many records as each rank can have. `batch` and `steps` tell.
     """
 
-    def __init__(self, size: int, seed: int, *, batch: int, rank: int = 0, world: int = 1, accumulate: int = 1) -> None:
+    def __init__(
+        self,
+        size: int,
+        seed: int,
+        *,
+        batch: int,
+        rank: int = 0,
+        world: int = 1,
+        accumulate: int = 1,
+        draws: Floats | None = None,
+    ) -> None:
         """`size` is the number of records, `batch` one rank's; the epoch is a multiple of `accumulate` batches.
 
         Raises `UsageError` for more ranks than records.
@@ -67,7 +80,7 @@ class EpochSampler(Sampler[Key]):
         if size < world:
             raise UsageError(f"{size} images are too few for {world} processes; start at most {size}")
         self.size, self.seed, self.epoch = size, seed, 0
-        self.rank, self.world = rank, world
+        self.rank, self.world, self.draws = rank, world, draws
         self.batch = min(batch, size // world)
         batches = size // (self.batch * world)
         self.accumulate = min(accumulate, batches)
@@ -89,7 +102,8 @@ class EpochSampler(Sampler[Key]):
     def __iter__(self) -> Iterator[Key]:
         """(epoch, index) in the order of this epoch."""
         start, self._start = self._start, 0
-        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.size)
+        rng = np.random.default_rng((self.seed, self.epoch))
+        order = rng.permutation(self.size) if self.draws is None else draw(self.draws, rng)
         taken = order[: len(self) * self.world].reshape(self.steps, self.world, self.batch)
         epoch = self.epoch
         return ((epoch, int(index)) for index in taken[start:, self.rank].flat)
@@ -105,9 +119,11 @@ def make_loader(
     rank: int = 0,
     world: int = 1,
     accumulate: int = 1,
+    draws: Floats | None = None,
 ) -> DataLoader[tuple[int, Sample]]:
     """This rank's batches of the samples; see `EpochSampler`."""
-    sampler = EpochSampler(len(samples), seed, batch=batch, rank=rank, world=world, accumulate=accumulate)
+    size = len(samples)
+    sampler = EpochSampler(size, seed, batch=batch, rank=rank, world=world, accumulate=accumulate, draws=draws)
     return DataLoader(
         EpochSamples(samples),
         batch_size=sampler.batch,

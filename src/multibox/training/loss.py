@@ -22,7 +22,7 @@ class MultiBoxLoss(NamedTuple):
 
     classification: Float[Tensor, ""]
     localization: Float[Tensor, ""]
-    divisor: Float[Tensor, ""]
+    divisor: Float[Tensor, ""] = torch.tensor(1.0)
     """What both are divided by: batches weighed by it have the loss of the joint batch as their mean."""
 
     @property

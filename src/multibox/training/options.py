@@ -13,6 +13,7 @@ from multibox.errors import UsageError
 from multibox.spec import ModelSpec
 from multibox.training.processes import find_processes
 from multibox.training.rules import Assigner, BoxLoss, ClassLoss, LossRules, rules_for
+from multibox.training.sampling import Balance
 from multibox.zoo import is_weights_file
 
 _SIZE = re.compile(r"([1-9]\d*)(?:x([1-9]\d*))?")
@@ -128,6 +129,12 @@ class TrainOptions:
     """Share by which the sides of the network's input vary from batch to batch, while it learns."""
     cache: CacheKind | bool = "none"
     """What of the photos is kept: their files' `bytes` (or true), or decoded pixels in `ram` or on the `disk`."""
+    cache: bool = False
+    """Whether the files' bytes are kept in memory."""
+    balance: Balance = "none"
+    """Which images an epoch shows more often, others less: those of rare classes (`training.sampling`)."""
+    repeat_threshold: float = 0.001
+    """Of `repeat_factor`: classes in a smaller share of the images are rare."""
     seed: int = 0
     workers: int = 2
     threads: int | None = None
@@ -168,6 +175,8 @@ class TrainOptions:
         if self.lr0 is not None and self.lr0 <= 0:
             raise UsageError(f"lr0 is {self.lr0}; a learning rate is above 0")
         for name in ("zoom_out", "flip", "crop_min", "mosaic", "mixup", "multi_scale", "focal_alpha"):
+        for name in ("zoom_out", "flip", "crop_min", "mosaic", "mixup", "focal_alpha"):
+        for name in ("zoom_out", "flip", "repeat_threshold", "crop_min", "focal_alpha"):
             value = getattr(self, name)
             if value is not None and not 0 <= value <= 1:
                 raise UsageError(f"{name} is {value}; it is from 0 to 1")
