@@ -129,8 +129,6 @@ class TrainOptions:
     """Share by which the sides of the network's input vary from batch to batch, while it learns."""
     cache: CacheKind | bool = "none"
     """What of the photos is kept: their files' `bytes` (or true), or decoded pixels in `ram` or on the `disk`."""
-    cache: bool = False
-    """Whether the files' bytes are kept in memory."""
     balance: Balance = "none"
     """Which images an epoch shows more often, others less: those of rare classes (`training.sampling`)."""
     repeat_threshold: float = 0.001
@@ -174,9 +172,8 @@ class TrainOptions:
             raise UsageError(f"ema is {self.ema}; it is a decay from 0 (none) to below 1")
         if self.lr0 is not None and self.lr0 <= 0:
             raise UsageError(f"lr0 is {self.lr0}; a learning rate is above 0")
-        for name in ("zoom_out", "flip", "crop_min", "mosaic", "mixup", "multi_scale", "focal_alpha"):
-        for name in ("zoom_out", "flip", "crop_min", "mosaic", "mixup", "focal_alpha"):
-        for name in ("zoom_out", "flip", "repeat_threshold", "crop_min", "focal_alpha"):
+        shares = ("zoom_out", "flip", "crop_min", "mosaic", "mixup", "multi_scale", "repeat_threshold", "focal_alpha")
+        for name in shares:
             value = getattr(self, name)
             if value is not None and not 0 <= value <= 1:
                 raise UsageError(f"{name} is {value}; it is from 0 to 1")
