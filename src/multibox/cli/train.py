@@ -57,6 +57,9 @@ def train(
     config: Annotated[Path | None, _what("--config", help="A YAML file of options, such as a run's args.yaml.")] = None,
     resume: Annotated[Path | None, _what("--resume", help="The folder of a run to go on with.")] = None,
     device: Annotated[str | None, _what("--device", help="auto, cpu, cuda, cuda:N or mps. [default: auto]")] = None,
+    devices: Annotated[
+        int | None, _what("--devices", min=1, help="Processes on this machine, one for each GPU. [default: 1]")
+    ] = None,
     workers: Annotated[int | None, _what("--workers", help="Processes that read images. [default: 2]")] = None,
     threads: Annotated[int | None, _what("--threads", help="CPU threads of the network. [default: torch's]")] = None,
     amp: Annotated[
@@ -185,8 +188,10 @@ def train(
     Classes come from the data. Logs go to stderr; the run's folder, its weights and metrics to stdout.
     """
     given = {key: value for key, value in locals().items() if value is not None}
+    from multibox.cli.launch import start_devices
     from multibox.training.processes import find_processes
 
+    start_devices(given.pop("devices", None))
     apart = {key: given.pop(key, None) for key in ("json", "quiet", "config", "resume")}
     find = {key: given.pop(f"find_{key}") for key in ("lr", "batch")}
     rank = find_processes().rank

@@ -12,6 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from multibox.errors import UsageError, did_you_mean
 from multibox.spec import ModelSpec
+from multibox.training.processes import find_processes
 from multibox.training.rules import Assigner, BoxLoss, ClassLoss, LossRules, rules_for
 from multibox.training.sampling import Balance
 from multibox.zoo import is_weights_file
@@ -142,13 +143,17 @@ class TrainOptions:
             raise UsageError(f"ema is {self.ema}; it is a decay from 0 (none) to below 1")
         if self.lr0 is not None and self.lr0 <= 0:
             raise UsageError(f"lr0 is {self.lr0}; a learning rate is above 0")
-        for name in ("zoom_out", "flip", "crop_min", "mosaic", "mixup", "focal_alpha"):
-        for name in ("zoom_out", "flip", "repeat_threshold", "crop_min", "focal_alpha"):
+        for name in ("zoom_out", "flip", "crop_min", "mosaic", "mixup", "repeat_threshold", "focal_alpha"):
             value = getattr(self, name)
             if value is not None and not 0 <= value <= 1:
                 raise UsageError(f"{name} is {value}; it is from 0 to 1")
         if self.focal_gamma is not None and self.focal_gamma != 0 and not self.focal_gamma >= 1:
             raise UsageError(f"focal_gamma is {self.focal_gamma}; it is 0 or at least 1")
+
+    @property
+    def total_batch(self) -> int:
+        """Images of one step of the optimizer, of all processes."""
+        return self.batch * self.accumulate * find_processes().world
 
     @property
     def start(self) -> str | None:
@@ -211,7 +216,7 @@ def _default_rate(spec: ModelSpec, options: TrainOptions) -> float:
         per_image = 0.002 / 32
     else:
         per_image = 0.05 / 16
-    return per_image * options.batch * (0.1 if options.start else 1.0)
+    return per_image * options.total_batch * (0.1 if options.start else 1.0)
 
 
 def _default_decay(spec: ModelSpec, options: TrainOptions) -> float:

@@ -68,7 +68,7 @@ def _begin(options: TrainOptions) -> TrainResult:
     log.info(
         "learning rate %.4g (%s), weight decay %.4g, %s",
         setup.options.lr0,
-        "as given" if options.lr0 else f"the model's, scaled to batches of {options.batch}",
+        "as given" if options.lr0 else f"the model's, scaled to steps of {options.total_batch} images",
         setup.options.weight_decay,
         options.optimizer,
     )
