@@ -67,6 +67,9 @@ def train(
         bool, _what("--dry-run", help="Check everything, print the resolved run, write nothing.")
     ] = False,
     device: Annotated[str | None, _what("--device", help="auto, cpu, cuda, cuda:N or mps. [default: auto]")] = None,
+    devices: Annotated[
+        int | None, _what("--devices", min=1, help="Processes on this machine, one for each GPU. [default: 1]")
+    ] = None,
     workers: Annotated[int | None, _what("--workers", help="Processes that read images. [default: 2]")] = None,
     threads: Annotated[int | None, _what("--threads", help="CPU threads of the network. [default: torch's]")] = None,
     amp: Annotated[
@@ -235,8 +238,10 @@ def train(
     Classes come from the data. Logs go to stderr; the run's folder, its weights and metrics to stdout.
     """
     given = {key: value for key, value in locals().items() if value is not None}
+    from multibox.cli.launch import start_devices
     from multibox.training.processes import find_processes
 
+    start_devices(given.pop("devices", None))
     apart = {key: given.pop(key, None) for key in ("json", "quiet", "config", "resume", "dry_run")}
     find = {key: given.pop(f"find_{key}") for key in ("lr", "batch")}
     rank = find_processes().rank
