@@ -121,6 +121,7 @@ def _run(code: str, folder: Path) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_nvidias_published_example_runs_unchanged_and_gives_their_numbers(tmp_path: Path) -> None:
     index, offsets, logits = _published_file(tmp_path)
     told = json.loads(_run(EXAMPLE + REPORT, tmp_path).splitlines()[-1])

@@ -115,6 +115,7 @@ def interrupt_after_first_epoch(folder: Path) -> threading.Thread:
     return thread
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(options):
     small = replace(options, epochs=4, val_split="none")
     straight = train(replace(small, name="straight"))

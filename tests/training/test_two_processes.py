@@ -52,6 +52,7 @@ def compare(options: TrainOptions) -> None:
     assert len(list((first.folder / "tensorboard").glob("events*"))) == 1
 
 
+@pytest.mark.slow
 def test_two_processes_learn_what_one_learns_from_the_joint_batch(steady):
     compare(replace(steady, batch=8, val_split="none"))
 

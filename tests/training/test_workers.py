@@ -7,7 +7,7 @@ from multibox.data.augment import AugmentSpec
 from multibox.data.open import open_dataset
 from multibox.data.samples import TrainSamples
 from multibox.training.loader import make_loader
-from multibox.training.options import read_options
+from multibox.training.options_file import read_options
 from multibox.zoo import load_spec
 
 
