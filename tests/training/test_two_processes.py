@@ -1,7 +1,5 @@
 """Two processes train like one with the joint batch, write like one, and end and go on as one."""
 
-import os
-import signal
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -10,12 +8,12 @@ from typing import Any
 import pytest
 import torch
 
-from multibox.training.module import TrainingModule
 from multibox.training.options import TrainOptions
 from multibox.training.results_table import read_rows
-from multibox.training.train import TrainResult, resume, train
+from multibox.training.train import resume, train
 from multibox.weights.checkpoint import load
 from ranks import in_ranks, start_ranks
+from told_to_end import train_until
 
 CLOCKS = ("img_per_s", "seconds")
 
@@ -80,20 +78,6 @@ def bits(thing: Any) -> Any:
     if isinstance(thing, dict):
         return {name: bits(value) for name, value in thing.items() if name not in CLOCKS}
     return [bits(value) for value in thing] if isinstance(thing, list | tuple) else thing
-
-
-def train_until(options: TrainOptions, step: int, rank: int) -> TrainResult:
-    """A training of which one rank is told to end in this step."""
-    original, steps = TrainingModule.training_step, []
-
-    def watched(self: TrainingModule, batch: Any, index: int) -> torch.Tensor:
-        steps.append(index)
-        if len(steps) == step and int(os.environ["RANK"]) == rank:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return original(self, batch, index)
-
-    TrainingModule.training_step = watched
-    return train(options)
 
 
 @pytest.mark.slow
