@@ -83,6 +83,8 @@ def test_the_default_rate_is_the_recipes_in_proportion_to_the_batch():
     assert resolve(replace(GIVEN, batch=32), vgg).lr0 == pytest.approx(0.002)
     assert resolve(replace(GIVEN, batch=8), vgg).lr0 == pytest.approx(0.0005)
     assert resolve(GIVEN, lite).lr0 == pytest.approx(0.05)
+    assert resolve(GIVEN, load_spec("ssd300_resnet50")).lr0 == pytest.approx(0.0013)
+    assert resolve(GIVEN, load_spec("ssd640_resnet50_fpn")).lr0 == pytest.approx(0.01)
     assert resolve(replace(GIVEN, optimizer="adamw"), lite).lr0 == pytest.approx(0.001)
 
 

@@ -11,6 +11,9 @@ from multibox.training.schedule import epoch_steps
 
 log = logging.getLogger(__name__)
 
+_RATES = {"separable": 0.05 / 16, "shared": 0.04 / 64}
+"""Learning rates for one image, by the kind of the head; norms in it bear higher ones."""
+
 
 def resolve(options: TrainOptions, spec: ModelSpec, images: int | None = None) -> TrainOptions:
     """The options with this model's learning rate, weight decay and losses, where not given, and the length in epochs.
@@ -45,15 +48,16 @@ def _in_epochs(options: TrainOptions, iterations: int, images: int) -> TrainOpti
 def _default_rate(spec: ModelSpec, options: TrainOptions) -> float:
     """A learning rate for this batch: proportional to the batch, a tenth where trained weights go on.
 
-    Sources: torchvision's references (ssd300_vgg16: 0.002 for 32 images), measured for networks with batch norm
-    (0.05 for 16 images), and 0.001 for 16 images with AdamW, Adam and RMSProp.
+    Sources: measured for SSDLite (0.05 for 16 images); TensorFlow's FPNs with a shared head (0.04 for 64);
+    torchvision's references for VGG16 (0.002 for 32); NVIDIA for other heads without norms (0.0026 for 32); 0.001 for
+    16 images with AdamW, Adam and RMSProp.
     """
     if options.optimizer != "sgd":
         per_image = 0.001 / 16
-    elif spec.backbone.name.startswith("vgg"):
-        per_image = 0.002 / 32
+    elif spec.head.kind in _RATES:
+        per_image = _RATES[spec.head.kind]
     else:
-        per_image = 0.05 / 16
+        per_image = 0.002 / 32 if spec.backbone.name.startswith("vgg") else 0.0026 / 32
     return per_image * options.total_batch * (0.1 if options.start else 1.0)
 
 
