@@ -34,9 +34,7 @@ from multibox.images.read import read_image
 from multibox.prediction.detector import Detector
 from multibox.prediction.engines import open_engine
 from multibox.prediction.engines.torch_engine import TorchEngine
-from multibox.weights.importers import torchvision as importer
-from multibox.weights.source import Loaded
-from multibox.zoo.models import assemble
+from multibox.zoo.models import load_model
 
 THREADS = int(os.environ["OMP_NUM_THREADS"])
 PAIRS = 2000
@@ -124,8 +122,8 @@ def milliseconds(sides: dict[str, Run], rounds: int) -> dict[str, float]:
 
 def our_sides(model: nn.Module, jpeg: bytes, folder: Path) -> tuple[dict[str, Run], dict[str, Run]]:
     """Our engines from bytes to detections, and the steps of the default one."""
-    state = model.state_dict()
-    network = assemble(Loaded(sheet=importer.recognise(state), state=importer.convert(state)), "torchvision's weights")
+    torch.save(model.state_dict(), folder / "torchvision.pth")
+    network = load_model(folder / "torchvision.pth")
     files = {weights: folder / f"{weights}.onnx" for weights in ("fp32", "int8")}
     for weights, path in files.items():
         parity = export_onnx(network, path, weights=weights)

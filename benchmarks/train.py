@@ -14,6 +14,7 @@ import os
 import tempfile
 import time
 from pathlib import Path
+from typing import Literal
 
 os.environ.setdefault("OMP_NUM_THREADS", "2")
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
@@ -28,7 +29,7 @@ from torchvision.transforms import v2
 
 from multibox.data.dataset import Record
 from multibox.data.open import open_dataset
-from multibox.training.options import make_options
+from multibox.training.options import TrainOptions
 from multibox.training.results_table import read_rows
 from multibox.training.train import train
 
@@ -85,15 +86,15 @@ class TheirLoop:
         return images / (time.perf_counter() - start)
 
 
-def our_epoch(args: argparse.Namespace, amp: str) -> float:
+def our_epoch(args: argparse.Namespace, amp: Literal["none", "bf16"]) -> float:
     """Images per second of the last of `epochs` epochs."""
     with tempfile.TemporaryDirectory() as folder:
-        options = {
-            "data": str(args.data), "model": "ssdlite320_mobilenet_v3_large", "split": args.split, "val_split": "none",
-            "epochs": args.epochs, "batch": args.batch, "workers": args.workers, "amp": amp, "lr0": 0.01,
-            "zoom_out": 0.0, "photometric": False, "project": folder,
-        }  # fmt: skip
-        result = train(make_options(options))
+        options = TrainOptions(
+            data=str(args.data), model="ssdlite320_mobilenet_v3_large", split=args.split, val_split="none",
+            epochs=args.epochs, batch=args.batch, workers=args.workers, amp=amp, lr0=0.01,
+            zoom_out=0.0, photometric=False, project=folder,
+        )  # fmt: skip
+        result = train(options)
         return read_rows(result.folder / "results.csv")[-1]["img_per_s"]
 
 

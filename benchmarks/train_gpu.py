@@ -3,10 +3,10 @@
 Usage: python benchmarks/train_gpu.py [--data FOLDER] [--batch 64] [--steps 50] [--peak TFLOPS] [--json FILE]
 Rows: our ssd300_resnet50.nvidia_coco and ssd300_vgg16.torchvision_coco in bfloat16 (channels last, fused SGD, with and
 without `torch.compile`) on a synthetic batch that stays on the device; the first of them from JPEG files through the
-real loader; and torchvision's ssd300_vgg16, float32 and under autocast. A step is forward, loss with matching, backward
-and optimizer. MFU counts 6 operations per multiply-accumulate of the network (forward and backward) against the peak
-of the device in dense bfloat16, known for some devices and given by --peak for others. Runs unattended; without a GPU
-it says so and ends with code 1.
+real loader, colours and mirror on the device; and torchvision's ssd300_vgg16, float32 and under autocast. A step is
+forward, loss with matching, backward and optimizer. MFU counts 6 operations per multiply-accumulate of the network
+(forward and backward) against the peak of the device in dense bfloat16, known for some devices and given by --peak for
+others. Runs unattended; without a GPU it says so and ends with code 1.
 """
 
 from __future__ import annotations
@@ -32,8 +32,9 @@ from multibox.network.build import build_model
 from multibox.network.cost import count_macs
 from multibox.network.model import SSD
 from multibox.network.normalize import Normalize
-from multibox.training.loader import TrainBatch, make_loader
+from multibox.training.loader import EpochSampler, TrainBatch, make_loader
 from multibox.training.loss import multibox_loss
+from multibox.training.pixels import network_input
 from multibox.zoo import load_spec
 
 PEAKS = {"H100": 989.0, "H200": 989.0, "A100": 312.0, "L40": 181.0, "L4": 121.0, "A10": 125.0, "4090": 165.0}
@@ -73,7 +74,7 @@ class Ours:
     def step(self, batch: TrainBatch) -> None:
         """One step of learning in bfloat16."""
         with torch.autocast("cuda", dtype=torch.bfloat16):
-            predictions = self.forward(self.normalize(batch.images))
+            predictions = self.forward(network_input(batch, self.normalize))
             loss = multibox_loss(
                 predictions, batch.boxes, batch.labels, batch.valid, self.network.priors,
                 spec=self.spec, level_sizes=self.network.level_sizes,
@@ -91,9 +92,11 @@ class Ours:
         side = torch.rand(size, OBJECTS, 2, device="cuda", generator=generator) * 0.3 + 0.1
         labels = torch.randint(0, len(self.spec.labels.names), (size, OBJECTS), device="cuda", generator=generator)
         valid = torch.ones_like(labels, dtype=torch.bool)
+        nothing = torch.zeros(0, device="cuda")  # left to do to the pixels
         return TrainBatch(
-            images, torch.cat([corner, corner + side], -1), labels, valid, torch.arange(size, device="cuda")
-        )
+            images, torch.cat([corner, corner + side], -1), labels, valid, torch.arange(size, device="cuda"),
+            nothing.view(0, 3, 4), nothing.long().view(0, 4), nothing.bool(),
+        )  # fmt: skip
 
 
 def measure(name: str, step: Callable[[], int], steps: int, macs: int | None, peak: float | None) -> Row:
@@ -140,10 +143,12 @@ def ours_from_files(name: str, args: argparse.Namespace, peak: float | None, *, 
 def endless(side: Ours, args: argparse.Namespace) -> Iterator[TrainBatch]:
     """Batches on the device, epoch after epoch, labels kept within the network's classes."""
     dataset = open_dataset(args.data, "train")
-    samples = TrainSamples(dataset, side.spec.input, AugmentSpec(), 0)
+    samples = TrainSamples(dataset, side.spec.input, AugmentSpec(), 0, finished=False)
     loader = make_loader(samples, batch=args.batch, seed=0, workers=args.workers, pin=True)
+    sampler = loader.sampler
+    assert isinstance(sampler, EpochSampler)
     for epoch in count():
-        loader.sampler.set_epoch(epoch)
+        sampler.set_epoch(epoch)
         for batch in loader:
             on_device = TrainBatch(*(part.cuda(non_blocking=True) for part in batch))
             yield on_device._replace(labels=on_device.labels % len(side.spec.labels.names))
