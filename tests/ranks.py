@@ -1,7 +1,7 @@
 """Functions run by several processes at once, as a launcher would start them, but forked, which is quick.
 
-Where the tests' process may have started threads that a fork loses (hotcoco's, so all that validates), the processes
-are `fresh`: forked from one that has only imported what they need.
+Where a fork would lose threads of the tests' process (autograd's, and hotcoco's: all that learns or validates), the
+processes are `fresh`: forked from one that has only imported what they need. Functions for these stand in a module.
 """
 
 import multiprocessing

@@ -137,6 +137,7 @@ def test_nvidias_published_example_runs_unchanged_and_gives_their_numbers(tmp_pa
         assert best == int((np.array(scores) > 0.4).sum())
 
 
+@pytest.mark.slow
 def test_the_entries_are_the_architectures_and_a_few_more() -> None:
     code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); import hubconf\n"
     code += "print([n for n in dir(hubconf) if callable(getattr(hubconf, n)) and n[0] != '_'])\n"

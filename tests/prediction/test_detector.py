@@ -106,6 +106,7 @@ def test_pixels_are_dropped_where_they_are_not_wanted(detector: Detector) -> Non
     assert [p.image for p in detector.stream([picture()], keep_image=False)] == [None]
 
 
+@pytest.mark.slow
 def test_a_stream_reads_only_a_little_ahead_and_its_memory_does_not_grow(detector: Detector) -> None:
     given = 0
 

@@ -61,7 +61,7 @@ def all_outcomes() -> list[list[list[float]]]:
 
 @pytest.fixture(scope="module")
 def by_rank() -> list[list[list[Tensor]]]:
-    return [[[torch.tensor(each) for each in case] for case in rank] for rank in in_ranks(2, all_outcomes)]
+    return [[[torch.tensor(each) for each in case] for case in rank] for rank in in_ranks(2, all_outcomes, fresh=True)]
 
 
 @pytest.mark.parametrize("number", range(len(CASES)), ids=lambda number: "-".join(map(str, CASES[number])))

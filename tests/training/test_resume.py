@@ -6,7 +6,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ import torch
 
 from multibox.training.checkpoints import previous_of
 from multibox.training.module import TrainingModule
+from multibox.training.options import TrainOptions
 from multibox.training.results_table import read_rows
 from multibox.training.train import resume, train
 from ranks import in_ranks
@@ -50,8 +53,18 @@ def rows_of(folder: Path) -> list[dict[str, float]]:
 
 @pytest.fixture
 def steps(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """Steps draw from all generators; the one at `end` also asks for the end; what was learnt is noted."""
-    state: dict[str, Any] = {"count": 0, "end": None, "seen": []}
+    """What `watch` notes and does in this process."""
+    state = watched()
+    monkeypatch.setattr(TrainingModule, "training_step", watch(state))
+    return state
+
+
+def watched(end: int | None = None) -> dict[str, Any]:
+    return {"count": 0, "end": end, "seen": []}
+
+
+def watch(state: dict[str, Any]) -> Callable[..., torch.Tensor]:
+    """Steps that draw from all generators; the one at `end` also asks for the end; what was learnt is noted."""
     original = TrainingModule.training_step
 
     def step(self: TrainingModule, batch: Any, index: int) -> torch.Tensor:
@@ -62,8 +75,15 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         drawn = torch.rand(()) * float(np.random.rand()) * random.random()
         return original(self, batch, index) * (1 + 0.5 * drawn)
 
-    monkeypatch.setattr(TrainingModule, "training_step", step)
-    return state
+    return step
+
+
+def run_watched(options: TrainOptions, end: int | None, *, again: bool) -> tuple[bool, list[Any]]:
+    """In a process of its own: (whether it was interrupted, what was learnt); rank 1 asks for the end."""
+    state = watched(end if os.environ["RANK"] == "1" else None)
+    TrainingModule.training_step = watch(state)
+    result = resume(Path(options.project) / options.name) if again else train(options)
+    return result.interrupted, state["seen"]
 
 
 def compare(options, steps, end: int) -> None:
@@ -93,23 +113,19 @@ def test_wherever_it_ends_and_with_workers_it_goes_on_bit_by_bit(options, steps,
 
 @pytest.mark.slow
 @pytest.mark.parametrize("end", [3, 4])
-def test_two_processes_of_which_one_is_told_to_end_go_on_bit_by_bit(options, steps, end):
+def test_two_processes_of_which_one_is_told_to_end_go_on_bit_by_bit(options, end):
     small = replace(options, val_split="none", batch=2)
 
-    def go(name: str, end: int | None = None, again: bool = False) -> tuple[bool, list[Any]]:
-        steps["end"] = end if os.environ["RANK"] == "1" else None
-        result = resume(Path(small.project) / name) if again else train(replace(small, name=name))
-        return result.interrupted, steps["seen"]
-
-    straight = in_ranks(2, go, "straight")
-    broken = in_ranks(2, go, "broken", end)
-    whole = in_ranks(2, go, "broken", None, True)
+    one, two = (replace(small, name=name) for name in ("straight", "broken"))
+    straight = in_ranks(2, partial(run_watched, again=False), one, None, fresh=True)
+    broken = in_ranks(2, partial(run_watched, again=False), two, end, fresh=True)
+    whole = in_ranks(2, partial(run_watched, again=True), two, None, fresh=True)
     assert [each for each, _ in broken] == [True, True] and [each for each, _ in whole] == [False, False]
     for rank in range(2):
         assert straight[rank][1] == broken[rank][1] + whole[rank][1]
-    one, two = (Path(small.project) / name for name in ("straight", "broken"))
-    assert differences(content(one), content(two)) == []
-    assert rows_of(one) == rows_of(two)
+    first, second = (Path(small.project) / name for name in ("straight", "broken"))
+    assert differences(content(first), content(second)) == []
+    assert rows_of(first) == rows_of(second)
 
 
 @pytest.mark.slow

@@ -75,6 +75,7 @@ def test_a_split_and_a_model_that_are_not_there_are_named(options):
         prepare_training(replace(options, model="ssd300_vgg15"))
 
 
+@pytest.mark.slow
 def test_folded_norms_of_a_tflite_file_get_the_statistics_of_the_data(rectangles, shared_weights, options, caplog):
     file = shared_weights / "tf2_ssd_mobilenet_v2_fpnlite_320_coco.tflite"
     with caplog.at_level(logging.INFO, logger="multibox"):

@@ -83,6 +83,7 @@ def test_other_assigners_and_losses_train_and_leave_the_network_as_it_is(options
     assert one.spec == two.spec and one.state.keys() == two.state.keys()
 
 
+@pytest.mark.slow
 def test_a_second_run_of_the_name_gets_a_number(options):
     small = replace(options, epochs=1, val_split="none")
     assert train(small).folder.name == "run"
@@ -198,6 +199,7 @@ def test_patience_ends_a_run_that_gets_no_better(options):
     assert result.epochs == 2
 
 
+@pytest.mark.slow
 def test_a_trained_network_can_be_the_teacher(options):
     first = train(replace(options, epochs=1, val_split="none"))
     taught = train(replace(options, epochs=1, val_split="none", teacher=str(first.weights)))

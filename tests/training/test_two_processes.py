@@ -1,5 +1,7 @@
 """Two processes train like one with the joint batch, write like one, and end and go on as one."""
 
+import os
+import signal
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -8,12 +10,12 @@ from typing import Any
 import pytest
 import torch
 
+from multibox.training.module import TrainingModule
 from multibox.training.options import TrainOptions
 from multibox.training.results_table import read_rows
-from multibox.training.train import resume, train
+from multibox.training.train import TrainResult, resume, train
 from multibox.weights.checkpoint import load
 from ranks import in_ranks, start_ranks
-from told_to_end import train_until
 
 CLOCKS = ("img_per_s", "seconds")
 
@@ -32,9 +34,8 @@ def steady(options: TrainOptions) -> TrainOptions:
 
 def compare(options: TrainOptions) -> None:
     """One process, and two of half its batch."""
-    fresh = options.validates
-    (alone,) = in_ranks(1, train, replace(options, name="alone"), fresh=fresh)
-    first, second = in_ranks(2, train, replace(options, name="two", batch=options.batch // 2), fresh=fresh)
+    (alone,) = in_ranks(1, train, replace(options, name="alone"), fresh=True)
+    first, second = in_ranks(2, train, replace(options, name="two", batch=options.batch // 2), fresh=True)
     assert first == second
     assert first.epochs == alone.epochs
     one, two = (load(run.folder / "weights/last.safetensors").state for run in (alone, first))
@@ -78,6 +79,20 @@ def bits(thing: Any) -> Any:
     if isinstance(thing, dict):
         return {name: bits(value) for name, value in thing.items() if name not in CLOCKS}
     return [bits(value) for value in thing] if isinstance(thing, list | tuple) else thing
+
+
+def train_until(options: TrainOptions, step: int, rank: int) -> TrainResult:
+    """A training of which one rank is told to end in this step."""
+    original, steps = TrainingModule.training_step, []
+
+    def watched(self: TrainingModule, batch: Any, index: int) -> torch.Tensor:
+        steps.append(index)
+        if len(steps) == step and int(os.environ["RANK"]) == rank:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return original(self, batch, index)
+
+    TrainingModule.training_step = watched
+    return train(options)
 
 
 @pytest.mark.slow
