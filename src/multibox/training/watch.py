@@ -20,6 +20,7 @@ from typing import Any
 from multibox.errors import MultiboxError
 from multibox.training.processes import Processes
 
+_LOOPBACK = ("127.0.0.1", "localhost")
 _CONNECT = 60.0
 _GRACE = 10.0
 """Seconds that this process has to end by itself once another is lost: it may wait for the lost one for ever."""
@@ -126,9 +127,7 @@ class _Peer:
 
 def _accept(processes: Processes, from_main: Callable[[Any], Any]) -> list[_Peer]:
     """Rank 0: connections from all others, who show a word that only the group knows."""
-    both = socket.has_dualstack_ipv6()
-    family = socket.AF_INET6 if both else socket.AF_INET
-    with socket.create_server(("", 0), family=family, dualstack_ipv6=both, backlog=processes.world) as server:
+    with _server(processes) as server:
         word = secrets.token_hex(16)
         from_main((server.getsockname()[1], word, _here()))
         server.settimeout(_CONNECT)
@@ -140,6 +139,15 @@ def _accept(processes: Processes, from_main: Callable[[Any], Any]) -> list[_Peer
                 peer.rank, peer.place = json.loads(said)
                 peers.append(peer)
     return peers
+
+
+def _server(processes: Processes) -> socket.socket:
+    """Where rank 0 listens: on this machine alone where all processes are on it."""
+    if processes.address in _LOOPBACK:
+        return socket.create_server(("127.0.0.1", 0), backlog=processes.world)
+    both = socket.has_dualstack_ipv6()
+    family = socket.AF_INET6 if both else socket.AF_INET
+    return socket.create_server(("", 0), family=family, dualstack_ipv6=both, backlog=processes.world)
 
 
 def _connect(processes: Processes, from_main: Callable[[Any], Any]) -> list[_Peer]:
