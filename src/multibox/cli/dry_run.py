@@ -7,6 +7,7 @@ from typing import Any
 
 import typer
 
+from multibox.cli.listing import make_console
 from multibox.cli.train_words import options_of
 
 _WIDTH = 160
@@ -33,18 +34,14 @@ def preview(given: dict[str, Any], config: Path | None, resumed: Path | None, qu
 
 def show(report: dict[str, dict[str, Any]]) -> None:
     """Prints what `training.dry_run` found to stdout."""
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, show_header=False)
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = _WIDTH
     for subject, facts in report.items():
         for row, (name, value) in enumerate(facts.items()):
             if (words := as_words(value)) != "":
                 table.add_row(subject if row == 0 else "", name.replace("_", " "), words)
-    console.print(table, markup=False)
+    make_console(_WIDTH).print(table, markup=False)
 
 
 def as_words(value: Any) -> str:

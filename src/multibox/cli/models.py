@@ -7,16 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from multibox.cli.listing import Json, has_all, make_console, make_group
+
 if TYPE_CHECKING:
     from multibox.spec import ModelSpec
 
-app = typer.Typer(
-    no_args_is_help=True,
-    help="List the models, or show one.",
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-
-_Json = Annotated[bool, typer.Option("--json", help="As JSON.")]
+app = make_group("List the models, or show one.")
 
 
 @app.command("list")
@@ -25,13 +21,15 @@ def list_all(
         list[str] | None,
         typer.Argument(metavar="[WORD]...", help="Only models with all these words in name, alias or description."),
     ] = None,
-    json: _Json = False,
+    json: Json = False,
 ) -> None:
     """The models: input, parameters, GMACs, priors, published accuracy, licence, and whether weights are published."""
     from multibox.errors import ModelError
     from multibox.zoo import list_models, load_spec
 
-    specs = [spec for spec in map(load_spec, list_models()) if _has_all(spec, words or [])]
+    specs = [
+        spec for spec in map(load_spec, list_models()) if has_all((spec.name, *spec.aliases, spec.description), words)
+    ]
     if not specs:
         raise ModelError(f"no model has '{' '.join(words or [])}' in its name, aliases or description")
     if json:
@@ -45,7 +43,7 @@ def list_all(
 @app.command("info")
 def info(
     name: Annotated[str, typer.Argument(help="A model's name, an alias, or the path of a sheet (.toml).")],
-    json: _Json = False,
+    json: Json = False,
 ) -> None:
     """One model: everything its sheet says."""
     from multibox.sheet import to_json
@@ -56,7 +54,6 @@ def info(
     if json:
         typer.echo(json_text.dumps({"name": spec.name, **sheet}, indent=2, ensure_ascii=False))
         return
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, show_header=False)
@@ -64,16 +61,7 @@ def info(
     for key, value in sheet.items():
         if words := _words(value) if value is not None else "":
             table.add_row(key, words)
-    console = Console()
-    if not console.is_terminal:
-        console.width = 200
-    console.print(table, markup=False, highlight=False)
-
-
-def _has_all(spec: ModelSpec, words: list[str]) -> bool:
-    """Whether every word stands in the model's name, aliases or description, in any case."""
-    text = " ".join((spec.name, *spec.aliases, spec.description)).casefold()
-    return all(word.casefold() in text for word in words)
+    make_console(200).print(table, markup=False)
 
 
 def _summary(spec: ModelSpec) -> dict[str, Any]:

@@ -10,7 +10,6 @@ from typing import Any
 from multibox.data.dataset import Dataset
 from multibox.network.cost import count_macs
 from multibox.network.model import SSD
-from multibox.training.coverage import fit_of
 from multibox.training.optimizer import freeze_parts, hold_norms, make_optimizer
 from multibox.training.options import TrainOptions
 from multibox.training.processes import find_processes
@@ -57,7 +56,7 @@ def _recipe(options: TrainOptions) -> dict[str, Any]:
 def _data(setup: Setup) -> dict[str, Any]:
     """Images and objects, by split and class, and the share of objects that have a prior, by size."""
     splits = {each.split: _split(each) for each in (setup.train, setup.val) if each}
-    shares = {size: round(share, 4) for size, (share, _) in fit_of(setup.train, setup.network).by_size().items()}
+    shares = {size: round(share, 4) for size, (share, _) in setup.fit.by_size().items()}
     return {"folder": setup.options.data, "classes": list(setup.train.names), "splits": splits, "covered": shares}
 
 

@@ -89,7 +89,7 @@ def find_rate(options: TrainOptions) -> RateSearch:
     sweep = RateSweep()
     with TemporaryDirectory() as folder, explained(options):
         loader, sampler = loader_of(setup, Path(folder), None)
-        steps = sampler.steps // sampler.accumulate
+        steps = sampler.optimizer_steps
         module = module_of(setup, steps)
         trainer = make_trainer(
             replace(setup.options, epochs=math.ceil(_STEPS / steps)), Path(folder), [sweep], sampler.accumulate

@@ -91,6 +91,11 @@ class EpochSampler(Sampler[Key]):
         """Called by the loop before each epoch."""
         self.epoch = epoch
 
+    @property
+    def optimizer_steps(self) -> int:
+        """Steps of the optimizer in an epoch, each of `accumulate` batches."""
+        return self.steps // self.accumulate
+
     def start_at(self, step: int) -> None:
         """The coming epoch, and that one alone, begins with batch `step` (from 0), to go on in its middle."""
         self._start = step

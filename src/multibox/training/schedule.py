@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+from multibox.training.loader import EpochSampler
 from multibox.training.options import TrainOptions
 from multibox.training.processes import find_processes
 
@@ -28,10 +29,10 @@ def make_schedule(options: TrainOptions, steps_per_epoch: int) -> Callable[[int]
 
 
 def epoch_steps(options: TrainOptions, images: int) -> int:
-    """Steps of the optimizer over so many images, as `loader.EpochSampler` makes them."""
+    """Steps of the optimizer over so many images. Raises `UsageError` for fewer images than processes."""
     world = find_processes().world
-    batches = max(1, images // max(1, min(options.batch, images // world) * world))
-    return batches // min(options.accumulate, batches)
+    sampler = EpochSampler(images, 0, batch=options.batch, world=world, accumulate=options.accumulate)
+    return sampler.optimizer_steps
 
 
 def warmup_length(options: TrainOptions, steps_per_epoch: int) -> int:

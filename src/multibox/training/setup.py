@@ -22,7 +22,7 @@ from multibox.network.model import SSD
 from multibox.network.normalize import Normalize
 from multibox.network.recalibrate import is_folded, recalibrate
 from multibox.spec import InputSpec, ModelSpec
-from multibox.training.coverage import fit_of, remedy
+from multibox.training.coverage import Fit, fit_of, remedy
 from multibox.training.distillation import Teacher
 from multibox.training.options import TrainOptions
 from multibox.training.resolve import resolve
@@ -47,6 +47,8 @@ class Setup:
     train: Dataset
     val: Dataset | None
     network: SSD
+    fit: Fit
+    """Of the network's priors to the objects that are learnt."""
     teacher: Teacher | None
 
 
@@ -69,12 +71,14 @@ def prepare_training(options: TrainOptions, earlier: ModelSpec | None = None) ->
         _start_from(network, options.start)
         if is_folded(network) and not options.freeze_norms:
             _unfold_norms(network, train)
-    _say_coverage(train, network, options)
+    fit = fit_of(train, network)
+    _say_coverage(fit, network, options)
     return Setup(
         options=resolve(options, spec, len(train)),
         train=train,
         val=val,
         network=network,
+        fit=fit,
         teacher=_teacher(options, network),
     )
 
@@ -199,9 +203,8 @@ def _say_classes(train: Dataset, val: Dataset | None) -> None:
         )  # fmt: skip
 
 
-def _say_coverage(train: Dataset, network: SSD, options: TrainOptions) -> None:
+def _say_coverage(fit: Fit, network: SSD, options: TrainOptions) -> None:
     """How well the priors fit the objects; a warning where many have no prior."""
-    fit = fit_of(train, network)
     shares = ", ".join(f"{name} {share:.0%} of {count}" for name, (share, count) in fit.by_size().items())
     log.info("priors: %d; objects with a prior of IoU >= 0.5: %s", len(network.priors), shares)
     if poor := fit.poor():

@@ -120,7 +120,7 @@ def _attempt(setup: Setup, folder: Path, interruption: Interruption, resumed: Re
     if group.is_main():
         write_arguments(folder, options)
     loader, sampler = loader_of(setup, folder, resumed)
-    steps = sampler.steps // sampler.accumulate
+    steps = sampler.optimizer_steps
     module = module_of(setup, steps)
     table = ResultsTable(folder / "results.csv", before_epoch=resumed.rows if resumed else 0)
     keeper = Keeper(folder, table, options, setup.val or setup.train)
