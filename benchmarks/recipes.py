@@ -29,8 +29,8 @@ from multibox.data.open import open_dataset
 from multibox.evaluation.evaluate import evaluate
 from multibox.prediction.detector import Detector
 from multibox.prediction.engines.torch_engine import TorchEngine
+from multibox.training.kept.results_table import read_rows
 from multibox.training.options_file import make_options
-from multibox.training.results_table import read_rows
 from multibox.training.train import train
 from multibox.zoo.convert import convert
 from multibox.zoo.models import load_model
