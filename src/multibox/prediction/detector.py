@@ -18,7 +18,7 @@ from multibox.images.prepare import Prepared, prepare
 from multibox.images.read import read_image
 from multibox.prediction.reading import Loaded, load_items
 from multibox.prediction.sources import Entry, Pixels, Source
-from multibox.results.prediction import Prediction
+from multibox.results.prediction import NOTHING, Objects, Prediction
 from multibox.spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 _Names = npt.NDArray[np.str_]
 _Labels = npt.NDArray[np.int64]
-_Floats = npt.NDArray[np.float32]
 
 __all__ = ["Detector", "Prediction", "load"]
 
@@ -88,7 +87,7 @@ class Detector:
         """
         keep = self._choice(conf, max_det, classes)
         prepared = prepare(read_image(source), self.spec.input)
-        return keep.of(self.engine.run(prepared.pixels[None])[0], prepared)
+        return keep.of(self.engine.run(prepared.pixels[None])[0], prepared).as_detections()
 
     def stream(
         self,
@@ -119,7 +118,6 @@ class Detector:
 
     def _run(self, items: Generator[Loaded], batch: int, keep: _Choice) -> Iterator[Prediction]:
         """Batches through the engine; broken items keep their place in the order."""
-        empty = keep.empty()
         with closing(items):
             while window := list(islice(items, batch)):
                 inputs = [item.prepared.pixels for item in window if item.prepared is not None]
@@ -127,7 +125,7 @@ class Detector:
                 raw = iter(self.engine.run(np.stack(inputs)) if inputs else ())
                 share = (time.perf_counter() - start) / max(1, len(inputs))
                 for item in window:
-                    found = keep.of(next(raw), item.prepared) if item.prepared is not None else empty
+                    found = keep.of(next(raw), item.prepared) if item.prepared is not None else NOTHING
                     yield item.predicted(found, share)
 
     def _choice(self, conf: float | None, max_det: int | None, classes: Sequence[str | int] | None) -> _Choice:
@@ -155,21 +153,12 @@ class _Choice:
     def __init__(self, names: _Names, conf: float, max_det: int | None, labels: _Labels | None) -> None:
         self._names, self._conf, self._max_det, self._labels = names, conf, max_det, labels
 
-    def of(self, raw: RawDetections, prepared: Prepared) -> sv.Detections:
-        """The chosen detections in pixels of the photo, highest score first (ties: the engine's order)."""
+    def of(self, raw: RawDetections, prepared: Prepared) -> Objects:
+        """The chosen objects in pixels of the photo, highest score first (ties: the engine's order)."""
         keep = raw.scores >= self._conf
         if self._labels is not None:
             keep &= np.isin(raw.labels, self._labels)
         chosen = np.flatnonzero(keep)
         chosen = chosen[np.argsort(-raw.scores[chosen], kind="stable")][: self._max_det]
-        return self._detections(prepared.to_photo(raw.boxes[chosen]), raw.scores[chosen], raw.labels[chosen])
-
-    def empty(self) -> sv.Detections:
-        """No detections, in the same form."""
-        return self._detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64))
-
-    def _detections(self, boxes: _Floats, scores: _Floats, labels: _Labels) -> sv.Detections:
-        import supervision as sv  # takes 0.4 s to import: not before something is detected
-
-        names = self._names[labels]
-        return sv.Detections(xyxy=boxes, confidence=scores, class_id=labels, data={"class_name": names})
+        labels = raw.labels[chosen]
+        return Objects(prepared.to_photo(raw.boxes[chosen]), raw.scores[chosen], labels, self._names[labels])

@@ -6,7 +6,6 @@ import time
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -17,11 +16,8 @@ from multibox.images.read import read_image
 from multibox.prediction.ahead import ahead
 from multibox.prediction.sources import Entry, Pixels, Source, expand
 from multibox.prediction.video import read_frames, read_info
-from multibox.results.prediction import Frame, Prediction
+from multibox.results.prediction import Frame, Objects, Prediction
 from multibox.spec import InputSpec
-
-if TYPE_CHECKING:
-    import supervision as sv
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,12 +41,12 @@ class Loaded:
     seconds: float = 0.0
     error: str | None = None
 
-    def predicted(self, detections: sv.Detections, seconds: float) -> Prediction:
-        """The prediction with this item's detections; `seconds` is the network's share."""
+    def predicted(self, objects: Objects, seconds: float) -> Prediction:
+        """The prediction with this item's objects; `seconds` is the network's share."""
         return Prediction(
             path=self.item.entry.path,
             name=self.item.name,
-            detections=detections,
+            objects=objects,
             image=self.image,
             width=self.prepared.width if self.prepared else 0,
             height=self.prepared.height if self.prepared else 0,
