@@ -6,8 +6,8 @@ Every arm learns the same photos for as many epochs with the same network (SSDLi
 weights, once per seed, and is measured on the test split after every quarter of the epochs; nothing is chosen by these
 measurements. Recipes learn with their own batch, or with --batch where theirs is larger. The torchvision arm is the
 loop of its detection references with their numbers, the learning rate brought to the batch; its weights are imported
-and measured by our evaluation like all others. A run that is finished is kept in the folder and not repeated, so several
-calls may share the arms or the seeds; --report only prints what is there.
+and measured by our evaluation like all others. A run that is finished is kept in the folder and not repeated, so
+several calls may share the arms or the seeds; --report only prints what is there.
 """
 
 from __future__ import annotations
