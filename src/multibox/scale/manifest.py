@@ -32,7 +32,9 @@ def write_manifest(
     last = time.monotonic()
     with pq.ParquetWriter(file, _SCHEMA, compression="zstd", write_statistics=False) as writer:
         for count, shard in enumerate(shards, 1):
-            columns = [pa.array(values, kind) for values, kind in zip(zip(*shard, strict=True), _SCHEMA.types, strict=True)]
+            columns = [
+                pa.array(values, kind) for values, kind in zip(zip(*shard, strict=True), _SCHEMA.types, strict=True)
+            ]
             writer.write_table(pa.Table.from_arrays(columns, schema=_SCHEMA), row_group_size=len(shard))
             pictures += len(shard)
             if time.monotonic() - last > _EVERY:

@@ -71,7 +71,7 @@ def predict_many(
     *,
     model: str | Path = "default",
     engine: EngineName = "auto",
-    options: Options = Options(),  # noqa: B008  frozen
+    options: Options = Options(),
     workers: Workers = Workers(),  # noqa: B008
     watch: Watch | None = None,
 ) -> Summary:
