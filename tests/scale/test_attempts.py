@@ -7,9 +7,6 @@ from pathlib import Path
 import pytest
 
 from multibox.errors import MultiboxError
-
-pytest.importorskip("pyarrow")
-
 from multibox.scale.attempts import Attempts
 from multibox.scale.files import locate
 

@@ -7,9 +7,6 @@ from pathlib import Path
 import pytest
 
 from multibox.errors import DataError, MultiboxError, UsageError
-
-pytest.importorskip("pyarrow")
-
 from multibox.scale.files import is_folder, locate, names_in, read, remove, walk, write
 
 

@@ -8,9 +8,6 @@ from pathlib import Path
 import pytest
 
 from multibox.errors import MultiboxError, UsageError
-
-pytest.importorskip("pyarrow")
-
 from multibox.scale.files import locate
 from multibox.scale.job import Job, check_same, done_shards, part_name, read_job, write_job
 

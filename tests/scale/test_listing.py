@@ -6,13 +6,11 @@ import os
 import random
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from multibox.errors import DataError
-
-pa = pytest.importorskip("pyarrow")
-pq = pytest.importorskip("pyarrow.parquet")
-
 from multibox.scale import listing
 from multibox.scale.listing import Picture, cut, list_pictures
 
@@ -86,7 +84,7 @@ def test_shards_together_are_the_list_and_none_is_larger_than_asked() -> None:
     for count in (1, 9, 10, 11, 35):
         pictures = [Picture(str(number), str(number)) for number in range(count)]
         shards = list(cut(pictures, 10))
-        assert sum(shards, []) == pictures
+        assert [picture for shard in shards for picture in shard] == pictures
         assert [len(shard) for shard in shards[:-1]] == [10] * (len(shards) - 1) and len(shards[-1]) <= 10
 
 
@@ -95,6 +93,6 @@ def test_row_groups_with_bytes_are_never_divided() -> None:
     pictures = [Picture("x", "x")] * 7
     pictures += [Picture(f"{table}{number}", None, table, group) for table, group, n in groups for number in range(n)]
     shards = list(cut(pictures, 5))
-    assert sum(shards, []) == pictures
+    assert [picture for shard in shards for picture in shard] == pictures
     assert [len(shard) for shard in shards] == [5, 2, 6, 12, 3, 4]
     assert all(len({picture.table for picture in shard}) == 1 for shard in shards)

@@ -14,13 +14,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import cv2
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from multibox.errors import DataError, MultiboxError, UsageError
-
-pa = pytest.importorskip("pyarrow")
-pq = pytest.importorskip("pyarrow.parquet")
-
 from multibox.scale.cluster import Workers, joined
 from multibox.scale.run import Options, predict_many
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from multibox.errors import DataError
-
-pa = pytest.importorskip("pyarrow")
-pq = pytest.importorskip("pyarrow.parquet")
-
 from multibox.scale.tables import read_images, read_rows
 
 
@@ -38,7 +36,9 @@ def test_bytes_are_read_back_row_by_row(tmp_path: Path, column: str, nested: boo
     values = [{"bytes": value, "path": None} for value in data] if nested else data
     file = table(tmp_path, {"id": list("abcde"), column: values}, group=2)
     rows = list(read_rows(file))
-    assert [(row.id, row.path, row.group) for row in rows] == list(zip("abcde", [None] * 5, (0, 0, 1, 1, 2)))
+    assert [(row.id, row.path, row.group) for row in rows] == list(
+        zip("abcde", [None] * 5, (0, 0, 1, 1, 2), strict=True)
+    )
     assert list(read_images(file, [0, 1, 2])) == data
     assert list(read_images(file, [1])) == data[2:4]
 

@@ -9,15 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import multibox
 from bright import NAMES, BrightEngine, save
 from multibox import Detector
-
-pa = pytest.importorskip("pyarrow")
-pq = pytest.importorskip("pyarrow.parquet")
-
 from multibox.scale import worker
 from multibox.scale.files import locate
 from multibox.scale.job import Job

@@ -1,1 +1,1 @@
-"""Millions of pictures over many machines: listed once, cut into shards, predicted by Ray's workers, each exactly once."""
+"""Millions of pictures on many machines: listed once, cut into shards, predicted by Ray's workers exactly once."""
