@@ -147,7 +147,7 @@ def test_a_table_that_changed_since_it_was_listed_is_a_sentence_and_no_rows(tmp_
 def test_another_version_on_a_worker_is_a_sentence(tmp_path: Path, photos: Path) -> None:
     setup = begin(tmp_path, str(photos))
     (outcome,) = run(replace(setup, job=replace(JOB, version="0.0")), 0)
-    assert outcome.kind == "ModelError" and "install the same" in outcome.problem
+    assert outcome.kind == "ModelError" and "install the same on all" in outcome.problem
 
 
 class _Deadly(BrightEngine):

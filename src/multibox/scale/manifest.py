@@ -28,21 +28,19 @@ def write_manifest(
     Nothing is written where there is no picture. `report` is told now and then how many there are so far.
     """
     file = scratch / NAME
-    pictures = count = 0
+    pictures = cut = 0
     last = time.monotonic()
     with pq.ParquetWriter(file, _SCHEMA, compression="zstd", write_statistics=False) as writer:
-        for count, shard in enumerate(shards, 1):
-            columns = [
-                pa.array(values, kind) for values, kind in zip(zip(*shard, strict=True), _SCHEMA.types, strict=True)
-            ]
-            writer.write_table(pa.Table.from_arrays(columns, schema=_SCHEMA), row_group_size=len(shard))
-            pictures += len(shard)
+        for shard in shards:
+            columns = dict(zip(_SCHEMA.names, zip(*shard, strict=True), strict=True))
+            writer.write_table(pa.table(columns, schema=_SCHEMA), row_group_size=len(shard))
+            pictures, cut = pictures + len(shard), cut + 1
             if time.monotonic() - last > _EVERY:
                 last = time.monotonic()
                 report(pictures)
     if pictures:
         write(output.beside(NAME), file)
-    return pictures, count
+    return pictures, cut
 
 
 class Manifest:

@@ -193,12 +193,12 @@ def _fail(outcome: Outcome) -> NoReturn:
 
 
 def _check(output: Place, manifest: Manifest) -> int:
-    """How many pictures have an error. Raises `MultiboxError` unless every picture has exactly one row, in its place."""
+    """How many pictures have an error. Raises `MultiboxError` unless each one has exactly one row, in its place."""
     missing = sorted(set(range(manifest.shards)) - done_shards(output))
     if missing:
         raise MultiboxError(
-            f"{output.path}: {len(missing)} of {manifest.shards} shards are not there (first: {part_name(missing[0])}), "
-            "as their workers died; run the same command again, and it goes on with them"
+            f"{output.path}: {len(missing)} of {manifest.shards} shards are not there, as their workers died (first: "
+            f"{part_name(missing[0])}); run the same command again, and it goes on with them"
         )
     with ThreadPoolExecutor(_READERS) as pool:
         return sum(pool.map(lambda shard: _check_part(output, manifest, shard), range(manifest.shards)))

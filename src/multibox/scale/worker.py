@@ -34,7 +34,7 @@ DEADLY = "two workers died while they read this picture; it was passed over"
 
 @dataclass(frozen=True, kw_only=True)
 class Setup:
-    """What every worker is told. `files` are the model's by name, the one to be opened first; none: the built-in one."""
+    """What every worker is told. `files` are the model's, the one to be opened first; none for the built-in one."""
 
     output: str
     job: Job
@@ -130,9 +130,8 @@ class ShardWorker:
     def _detector(self) -> Detector:
         """The detector, opened when the first shard comes. Raises `ModelError` where this machine cannot run it."""
         if multibox.__version__ != self._setup.job.version:
-            raise ModelError(
-                f"a worker has multibox {multibox.__version__}, this command {self._setup.job.version}; install the same"
-            )
+            here, wanted = multibox.__version__, self._setup.job.version
+            raise ModelError(f"a worker has multibox {here}, this command {wanted}; install the same on all machines")
         return open_detector(self._setup)
 
 
