@@ -24,20 +24,20 @@ from multibox.scale.run import Options, predict_many
 
 needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="ray is not installed")
 TWO = Workers(count=2)
-SMALL = Options(shard_size=10)
+SMALL = Options(shard_size=8)
 
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """120 JPEGs of a person, each cut elsewhere, in folders, and one that is broken."""
+    """48 JPEGs of a person, each cut elsewhere, in folders, and one that is broken."""
     folder = tmp_path_factory.mktemp("photos")
     spec = importlib.util.find_spec("matplotlib")
     assert spec is not None and spec.origin is not None
     photo = cv2.imread(str(Path(spec.origin).parent / "mpl-data/sample_data/grace_hopper.jpg"))
-    for number in range(120):
+    for number in range(48):
         file = folder / str(number % 3) / f"{number:03d}.jpg"
         file.parent.mkdir(exist_ok=True)
-        cv2.imwrite(str(file), cv2.resize(photo[number:, number // 2 :], (320, 240)))
+        cv2.imwrite(str(file), cv2.resize(photo[number:, number // 2 :], (160, 120)))
     (folder / "1" / "broken.jpg").write_bytes(b"\xff\xd8\xff broken")
     return folder
 
@@ -103,6 +103,14 @@ def parent(process: int) -> int:
     return int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
 
 
+def lives(process: int) -> bool:
+    """Whether a process runs; one that ended and is only not yet waited for does not."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
 def wait(until: object, seconds: float = 300) -> None:
     end = time.monotonic() + seconds
     while not until():  # type: ignore[operator]
@@ -116,18 +124,14 @@ def test_two_workers_find_what_plain_prediction_finds(tmp_path: Path, photos: Pa
     told: list[tuple[int, int]] = []
     summary = predict_many([str(photos)], str(tmp_path), options=SMALL, workers=TWO, watch=lambda *n: told.append(n))
     check(tmp_path, plain)
-    assert (summary.pictures, summary.errors, summary.shards, summary.pictures_now) == (121, 1, 13, 121)
-    assert told[0] == (0, 121) and sum(done for done, _ in told) == 121
+    assert (summary.pictures, summary.errors, summary.shards, summary.pictures_now) == (49, 1, 7, 49)
+    assert told[0] == (0, 49) and sum(done for done, _ in told) == 49
     assert sum(error is not None for *_, error in plain.values()) == 1 and summary.cpu_seconds > 0
     # The same command again has nothing to do, and leaves the files as they are.
     before = [part.stat().st_mtime_ns for part in parts(tmp_path)]
     again = predict_many([str(photos)], str(tmp_path), options=SMALL, workers=TWO)
-    assert (again.pictures, again.errors, again.pictures_now) == (121, 1, 0)
+    assert (again.pictures, again.errors, again.pictures_now) == (49, 1, 0)
     assert [part.stat().st_mtime_ns for part in parts(tmp_path)] == before
-    # Shards that are gone are made again, those alone.
-    parts(tmp_path)[3].unlink()
-    assert predict_many([str(photos)], str(tmp_path), options=SMALL, workers=TWO).pictures_now == 10
-    check(tmp_path, plain)
 
 
 @pytest.mark.slow
@@ -140,10 +144,10 @@ def test_a_killed_worker_loses_and_doubles_nothing(tmp_path: Path, photos: Path,
     thread.start()
     wait(lambda: parts(tmp_path) and list(tmp_path.glob("_begun*")))
     victim = min(ray_workers(os.getpid()))
-    assert len(parts(tmp_path)) < 12  # in the middle
+    assert len(parts(tmp_path)) < 6  # in the middle
     os.kill(victim, signal.SIGKILL)
     thread.join(300)
-    assert done and not Path(f"/proc/{victim}").exists()
+    assert done and not lives(victim)
     check(tmp_path, plain)
 
 
@@ -151,18 +155,18 @@ def test_a_killed_worker_loses_and_doubles_nothing(tmp_path: Path, photos: Path,
 @needs_ray
 def test_a_killed_driver_takes_its_ray_along_and_the_next_goes_on(tmp_path: Path, photos: Path, plain, ray) -> None:
     command = [sys.executable, "-m", "multibox", "predict-many", str(photos), "--output", str(tmp_path), "--quiet"]
-    driver = subprocess.Popen([*command, "--workers", "2", "--shard-size", "10"])
+    driver = subprocess.Popen([*command, "--workers", "2", "--shard-size", "8"])
     try:
         wait(lambda: len(parts(tmp_path)) >= 2)
         workers = ray_workers(driver.pid)
-        assert workers and len(parts(tmp_path)) < 13
+        assert workers and len(parts(tmp_path)) < 7
     finally:
         driver.kill()
         driver.wait()
-    wait(lambda: not any(Path(f"/proc/{worker}").exists() for worker in workers), 60)
+    wait(lambda: not any(map(lives, workers)))
     before = {part: part.stat().st_mtime_ns for part in parts(tmp_path)}
     summary = predict_many([str(photos)], str(tmp_path), options=SMALL, workers=TWO)
-    assert summary.pictures == 121 and 0 < summary.pictures_now <= 121 - 10 * len(before) + 9
+    assert summary.pictures == 49 and 49 - 8 * len(before) <= summary.pictures_now <= 49 - 8 * len(before) + 7
     assert {part: part.stat().st_mtime_ns for part in before} == before
     check(tmp_path, plain)
 
@@ -191,11 +195,9 @@ def test_a_model_file_and_bytes_in_a_table_through_an_address(tmp_path: Path, ph
 
 @pytest.mark.slow
 @needs_ray
-def test_an_output_that_vanishes_ends_the_run_with_its_sentence(tmp_path: Path, photos: Path, ray) -> None:
+def test_an_output_that_cannot_be_written_ends_the_run_with_its_sentence(tmp_path: Path, photos: Path, ray) -> None:
     output = tmp_path / "out"
-    predict_many([str(photos / "0")], str(output), options=SMALL, workers=TWO)
-    parts(output)[0].unlink()
-    parts(output)[0].with_name("part-000000.parquet").mkdir()  # the disk's worst: the name cannot be had
+    (output / "part-000000.parquet").mkdir(parents=True)  # no file can have this name now
     with pytest.raises(MultiboxError, match=r"part-000000\.parquet: cannot be written"):
         predict_many([str(photos / "0")], str(output), options=SMALL, workers=TWO)
 
