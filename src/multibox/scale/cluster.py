@@ -60,8 +60,9 @@ def joined(workers: Workers) -> Iterator[None]:
         address |= {"num_cpus": workers.count * workers.threads} if workers.count else {}
     try:
         ray.init(**address, log_to_driver=False, logging_level=logging.ERROR)
-    except (ConnectionError, RuntimeError, ValueError, OSError, TimeoutError) as error:
-        raise MultiboxError(f"--ray {workers.ray}: Ray cannot be reached ({short(error)})") from None
+    except Exception as error:  # a start that takes too long is a plain one
+        ray.shutdown()  # what was started before it failed
+        raise MultiboxError(f"--ray {workers.ray}: Ray cannot be started or reached ({short(error)})") from None
     try:
         yield
     finally:
