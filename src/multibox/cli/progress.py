@@ -40,11 +40,11 @@ class Progress:
         if self._bar is not None:
             self._bar.stop()
 
-    def step(self) -> None:
-        """One more is done."""
-        self._done += 1
+    def step(self, number: int = 1) -> None:
+        """One more is done, or `number` more at once."""
+        self._done += number
         if self._bar is not None:
-            self._bar.update(self._task, advance=1, rate=f"{self._rate():.1f} img/s")
+            self._bar.update(self._task, advance=number, rate=f"{self._rate():.1f} img/s")
         elif self._shown and time.monotonic() - self._last >= _INTERVAL:
             self._last = time.monotonic()
             sys.stderr.write(self._line())
