@@ -44,15 +44,15 @@ class _Photo:
     scores: _Scores
 
 
-def check_export(job: Job, engines: Sequence[Probe], images: Sequence[NDArray[np.uint8]] | None) -> Parity:
-    """How far a file, opened on these engines, is from torch on photos uint8 RGB of any size, or on our own ones.
+def check_export(job: Job, engines: Sequence[Probe], images: Sequence[NDArray[np.uint8]]) -> Parity:
+    """How far a file, opened on these engines, is from torch on photos uint8 RGB of any size.
 
     The scores and boxes of all priors are compared before NMS, where no tie hides or feigns a difference; then the
     file's detections with those that `boxes.postprocess` makes of the very same scores and boxes. A file in half
     precision may be twice as far from float32 as torch is in the same precision. A float32 one that is too far may be
     as far from float64 as twice torch is, since some networks multiply rounding.
     """
-    photos = [_photo(job.truth, image) for image in (sample_images() if images is None else images)]
+    photos = [_photo(job.truth, image) for image in images]
     found = [_check_photo(job, engine, photo) for engine in engines for photo in photos]
     names = " and ".join(engine.name for engine in engines)
     parity = replace(worst(f"torch and the file on {names}", found), images=len(photos))

@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from multibox.errors import ExportError, UsageError
-from multibox.exporting.check import check_export
+from multibox.exporting.accuracy import MAX_DROP, Accuracy, Measure, check_quantized
+from multibox.exporting.check import check_export, sample_images
 from multibox.exporting.executorch import EXECUTORCH
-from multibox.exporting.job import Job, Writer
+from multibox.exporting.job import Job, Probe, Writer
 from multibox.exporting.litert import LITERT
 from multibox.exporting.lower import in_precision
 from multibox.exporting.onnx_writer import ONNX
@@ -39,11 +40,21 @@ WRITERS: dict[Format, Writer] = {
 
 
 @dataclass(frozen=True, kw_only=True)
+class Judge:
+    """Who says whether an int8 file is good enough: `measure` gives the AP (0..1) of an engine on a data set, of which
+    at most `max_drop` points may be lost; without it detections are compared and no file is refused.
+    """
+
+    measure: Measure | None = None
+    max_drop: float = MAX_DROP
+
+
+@dataclass(frozen=True, kw_only=True)
 class Exported:
-    """What was written: all files, the one to open first, and how far they are from torch."""
+    """What was written: all files, the one to open first, and how it compares with torch (int8: by its accuracy)."""
 
     files: tuple[Path, ...]
-    parity: Parity
+    agreement: Parity | Accuracy
 
     @property
     def bytes(self) -> int:
@@ -57,6 +68,7 @@ def export_model(
     order: Order,
     *,
     images: Sequence[NDArray[np.uint8]] | None = None,
+    judge: Judge | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Exported:
     """Writes `model` to `path` as `order` (`exporting.order.make_order`) says, and checks the file on every runtime
@@ -64,7 +76,8 @@ def export_model(
 
     `images` for the check: any size, uint8 RGB; a photograph and pieces of it where not given. Raises `UsageError` for
     a name with another ending, `ModelError` for a size that does not go through the network, and `ExportError` where a
-    tool is missing, or the file cannot be written, or disagrees; then nothing is left that was not there before.
+    tool is missing, or the file cannot be written, or disagrees, or loses more accuracy than `judge` allows; then
+    nothing is left that was not there before.
     """
     path = Path(path)
     if path.suffix.lower() != order.kind.ending:
@@ -74,11 +87,20 @@ def export_model(
     with beside(path) as place:  # first, as an export takes many seconds
         job = _job(model, order, progress)
         writer.write(job, place)
-        parity = check_export(job, writer.open(place), images)
-        if not parity.agrees:
-            raise ExportError(f"{path}: the exported file does not agree with torch ({parity}); it was not written")
+        agreement = _compare(job, writer.open(place), sample_images() if images is None else images, judge or Judge())
+        if isinstance(agreement, Parity) and not agreement.agrees:
+            raise ExportError(f"{path}: the exported file does not agree with torch ({agreement}); it was not written")
         names = sorted((file.name for file in place.parent.iterdir()), key=lambda name: name != path.name)
-    return Exported(files=tuple(path.with_name(name) for name in names), parity=parity)
+    return Exported(files=tuple(path.with_name(name) for name in names), agreement=agreement)
+
+
+def _compare(
+    job: Job, engines: Sequence[Probe], images: Sequence[NDArray[np.uint8]], judge: Judge
+) -> Parity | Accuracy:
+    """The file with torch: number by number, or by what it finds where 8 bits are not enough for that."""
+    if job.order.precision != "int8":
+        return check_export(job, engines, images)
+    return check_quantized(job.truth, engines, images, measure=judge.measure, max_drop=judge.max_drop)
 
 
 def _job(model: SSD, order: Order, progress: Callable[[int, int], None] | None) -> Job:

@@ -14,6 +14,7 @@ from multibox.exporting.order import Order
 from multibox.network.inference import Inference
 from multibox.prediction.engines.base import RawDetections
 from multibox.prediction.engines.description import Description
+from multibox.spec import ModelSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +32,10 @@ class Job:
 
 class Probe(Protocol):
     """An engine with the file opened, whose outputs can be looked at one by one."""
+
+    @property
+    def spec(self) -> ModelSpec:
+        """What the model is."""
 
     @property
     def name(self) -> str:

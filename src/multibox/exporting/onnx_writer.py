@@ -11,6 +11,7 @@ from onnx import TensorProto, helper
 
 from multibox.errors import ExportError
 from multibox.exporting.job import Job, Probe, Writer
+from multibox.exporting.quantize import quantize_onnx
 from multibox.exporting.runtimes import need_a_runtime, open_everywhere
 from multibox.exporting.served import OUTPUTS, example, free_batch, quiet, served
 from multibox.exporting.storage import pack_weights
@@ -22,7 +23,9 @@ _DENSE: dict[str, Sequence[int | str | None]] = {"dense_boxes": [None, None, 4],
 
 
 def network_graph(job: Job) -> onnx.ModelProto:
-    """The way from pixels to the outputs that `served.OUTPUTS` names, as ONNX, without NMS."""
+    """The way from pixels to the outputs that `served.OUTPUTS` names, as ONNX, without NMS; its convolutions in
+    8 bits where the order has images to calibrate with.
+    """
     with quiet(), torch.inference_mode():
         program = torch.onnx.export(
             served(job),
@@ -36,7 +39,10 @@ def network_graph(job: Job) -> onnx.ModelProto:
         )
     if program is None:
         raise ExportError(f"{job.description.spec.name}: torch gave no ONNX program")
-    return program.model_proto
+    graph = program.model_proto
+    if job.order.calibration is None:
+        return graph
+    return quantize_onnx(graph, job.truth, job.order.calibration, progress=job.progress)
 
 
 def whole_graph(job: Job) -> onnx.ModelProto:
@@ -64,8 +70,8 @@ def _with_dense_outputs(data: bytes) -> bytes:
     graph = onnx.ModelProto.FromString(data)
     for name, shape in _DENSE.items():
         graph.graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
-    data = graph.SerializeToString()
-    return data
+    serialized: bytes = graph.SerializeToString()
+    return serialized
 
 
 def _describe(graph: onnx.ModelProto, job: Job) -> None:

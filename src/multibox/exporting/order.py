@@ -120,6 +120,8 @@ def _check_parts(format: Format, kind: Kind, head: Head, precision: Precision, s
         others = [name for name, other in KINDS.items() if precision in other.precisions]
         hint = f"; {precision} is what {_either(others)} can have" if others else ""
         raise UsageError(f"{format} files have no precision '{precision}', only {_either(kind.precisions)}{hint}")
+    if precision == "int8" and head == "raw":
+        raise UsageError("what int8 costs is measured by detections; use --head nms or --head decoded")
     if storage != "fp32" and (format != "onnx" or precision != "fp32"):
         way = "--precision fp16" if format == "openvino" else "--format onnx --precision fp32"
         raise UsageError(f"--weights {storage} is how ONNX files of precision fp32 store weights; use {way}")

@@ -58,7 +58,7 @@ def _open_exported(path: Path, engine: EngineName, threads: int | None) -> Engin
     """An exported file on the engine that is asked for, or on the first that is installed."""
     able = RUNTIMES[path.suffix.lower()]
     if engine != "auto" and engine not in able:
-        other = "runs weights, not exported files; give the .safetensors" if engine == "torch" else "does not run it"
+        other = "runs weights, not exported files; give the .safetensors" if engine == "torch" else "does not run it; take auto"
         raise ModelError(f"{path}: engine '{engine}' {other}, or another engine ({' or '.join(able)})")
     chosen = next((name for name in able if engine in ("auto", name) and _installed(name)), None)
     if chosen is None:
