@@ -1,0 +1,97 @@
+"""A float graph -> the same graph with 8-bit convolutions, by what the user's own images show (post-training).
+
+One file serves OpenVINO and ONNX Runtime: both make integer work of the pairs of QuantizeLinear and DequantizeLinear.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import numpy_helper
+
+from multibox.exporting.calibration import IMAGES, Progress, Seen, find_images, observe, read_inputs, spread
+from multibox.exporting.folding import fold_norms
+from multibox.exporting.placement import Placement, place
+from multibox.exporting.qdq import QdqWriter, weight_codes, weight_steps
+from multibox.exporting.ranges import best_scale
+from multibox.exporting.wiring import Wiring
+from multibox.network.inference import Inference
+
+log = logging.getLogger(__name__)
+
+_FEW = 8
+"""With fewer images the ranges are a matter of chance."""
+
+
+def quantize_onnx(
+    dense: onnx.ModelProto,
+    inference: Inference,
+    calibration: Path,
+    *,
+    images: int = IMAGES,
+    progress: Progress | None = None,
+) -> onnx.ModelProto:
+    """A copy of the float graph (pixels -> the network's output, without NMS) whose convolutions compute with 8 bits.
+
+    `calibration` is a folder with pictures, a data set (its training split is taken) or one picture; `images` of them,
+    evenly chosen, go through the network. The names of inputs and outputs stay. What the last convolutions give and
+    all behind it stays float. Raises `DataError` where there are no pictures or one cannot be read.
+    """
+    paths = spread(find_images(calibration), images)
+    if len(paths) < _FEW:
+        log.warning(
+            f"{calibration}: only {len(paths)} images to calibrate with; "
+            f"give {_FEW} or more (better {IMAGES}) like those that the model will see"
+        )
+    quantized = onnx.ModelProto()
+    quantized.CopyFrom(dense)
+    fold_norms(quantized.graph)
+    wiring = Wiring(quantized.graph)
+    placement = place(wiring)
+    wanted = [*placement.values.values(), *(node.input[0] for node in placement.convolutions)]
+    inputs = read_inputs(paths, inference.model.spec.input)
+    seen = observe(quantized, list(dict.fromkeys(wanted)), inputs, len(paths), progress)
+    _round(quantized.graph, wiring, placement, seen)
+    return quantized
+
+
+def _round(graph: onnx.GraphProto, wiring: Wiring, placement: Placement, seen: Mapping[str, Seen]) -> None:
+    """Writes all roundings into the graph."""
+    scales = {value: best_scale(seen[value]) for value in dict.fromkeys(placement.values.values())}
+    writer = QdqWriter(graph)
+    for value, origin in placement.values.items():
+        writer.round_value(value, scales[origin])
+    for node in placement.convolutions:
+        value = node.input[0]
+        scale = scales[placement.values[value]]
+        weight, bias = _parameters(wiring, node)
+        steps = weight_steps(weight, bias, scale)
+        codes = weight_codes(weight, steps)
+        lost = codes * steps[:, None, None, None] - weight
+        writer.round_convolution(node, codes, steps, bias - _mean_shift(lost, seen[value].mean), scale)
+    for value, bound in placement.bounds.items():
+        wiring.maker[bound.input[0]].output[0] = value
+        graph.node.remove(bound)
+    writer.finish()
+
+
+def _parameters(wiring: Wiring, node: onnx.NodeProto) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Weight [out, in / groups, h, w] and bias [out] of a convolution, zeros where it has none."""
+    weight = np.asarray(numpy_helper.to_array(wiring.weights[node.input[1]]), np.float32)
+    if len(node.input) < 3 or not node.input[2]:
+        return weight, np.zeros(len(weight), np.float32)
+    return weight, np.asarray(numpy_helper.to_array(wiring.weights[node.input[2]]), np.float32)
+
+
+def _mean_shift(change: NDArray[np.float32], mean: NDArray[np.float64]) -> NDArray[np.float32]:
+    """By how much a `change` of weights [out, in / groups, h, w] moves the mean of each output [out], where the input has
+    this `mean` [in]: taken off the bias, it leaves the noise of rounding alone.
+    """
+    groups = len(mean) // change.shape[1]
+    inside = change.sum(axis=(2, 3), dtype=np.float64).reshape(groups, -1, change.shape[1])
+    return np.asarray((inside * mean.reshape(groups, 1, -1)).sum(axis=2).reshape(-1), np.float32)
