@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -107,7 +106,11 @@ def _export(network: SSD, target: Path, order: Order, measure: Measure | None, m
 
     with Progress(None, shown=order.precision == "int8") as bar:
         return export_model(
-            network, target, order, judge=Judge(measure=measure, max_drop=max_drop), progress=lambda done, of: bar.step()
+            network,
+            target,
+            order,
+            judge=Judge(measure=measure, max_drop=max_drop),
+            progress=lambda done, of: bar.step(),
         )
 
 

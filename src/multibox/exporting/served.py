@@ -38,7 +38,7 @@ def served(job: Job) -> nn.Module:
 
 
 def example(job: Job) -> Tensor:
-    """Images of the right shape: as many as the file is for, two where that is free (torch takes one for a constant)."""
+    """Images of the right shape: as many as the file is for, or two where that is free (one would be a constant)."""
     spec = job.truth.model.spec
     return torch.zeros(job.order.batch or 2, spec.input.height, spec.input.width, 3, dtype=torch.uint8)
 

@@ -8,6 +8,7 @@ into a convolution multiply whole output channels, so that they change the scale
 from __future__ import annotations
 
 import copy
+
 import numpy as np
 import onnx
 import torch

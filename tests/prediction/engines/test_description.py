@@ -22,7 +22,7 @@ HERE = Path("model.file")
 
 @pytest.fixture
 def described() -> Description:
-    spec = load_spec("ssdlite320_mobilenet_v3_large").with_names(("<cat> & \"dog\"", "Füße", "犬"))
+    spec = load_spec("ssdlite320_mobilenet_v3_large").with_names(('<cat> & "dog"', "Füße", "犬"))
     return Description(
         spec=spec, metrics={"AP": 0.25}, head="decoded", precision="fp16", level_sizes=(2400, 600, 150, 54, 24, 6)
     )
@@ -44,7 +44,7 @@ def test_other_texts_and_unknown_heads_are_refused(described: Description) -> No
         with pytest.raises(ModelError, match=r"model\.file: "):
             read_description(text, HERE)
     newer = json.loads(described.to_text()) | {"head": "masks"}
-    with pytest.raises(ModelError, match="head 'masks'.*update multibox"):
+    with pytest.raises(ModelError, match=r"head 'masks'.*update multibox"):
         read_description(json.dumps(newer), HERE)
 
 
@@ -76,7 +76,9 @@ def write_ir(path: Path, described: Description) -> Path:
     from xml.sax.saxutils import quoteattr
 
     text = quoteattr(described.to_text())
-    path.write_text(f'<?xml version="1.0"?>\n<net name="x">\n<rt_info>\n<multibox value={text} />\n</rt_info>\n</net>\n')
+    path.write_text(
+        f'<?xml version="1.0"?>\n<net name="x">\n<rt_info>\n<multibox value={text} />\n</rt_info>\n</net>\n'
+    )
     path.with_suffix(".bin").write_bytes(b"weights")
     return path
 
@@ -135,5 +137,7 @@ def test_a_runtime_that_is_absent_is_one_sentence(ending: str, tmp_path: Path) -
 
 
 def test_an_engine_that_does_not_run_such_files_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"engine 'onnxruntime' does not run it; take auto, or another engine \(openvino\)"):
+    with pytest.raises(
+        ModelError, match=r"engine 'onnxruntime' does not run it; take auto, or another engine \(openvino\)"
+    ):
         open_engine(tmp_path / "model.xml", "onnxruntime")

@@ -46,7 +46,7 @@ def open_engine(model: str | Path, engine: EngineName = "auto", *, threads: int 
 
 
 def is_exported(path: Path) -> bool:
-    """Whether the file is an exported one, told by its ending; a .tflite also by its content, as others' are weights."""
+    """Whether the file is an exported one, told by its ending; a .tflite by its content too, as others' are weights."""
     if path.suffix.lower() == ".tflite":
         from multibox.prediction.engines.litert_file import is_ours
 
@@ -58,7 +58,11 @@ def _open_exported(path: Path, engine: EngineName, threads: int | None) -> Engin
     """An exported file on the engine that is asked for, or on the first that is installed."""
     able = RUNTIMES[path.suffix.lower()]
     if engine != "auto" and engine not in able:
-        other = "runs weights, not exported files; give the .safetensors" if engine == "torch" else "does not run it; take auto"
+        other = (
+            "runs weights, not exported files; give the .safetensors"
+            if engine == "torch"
+            else "does not run it; take auto"
+        )
         raise ModelError(f"{path}: engine '{engine}' {other}, or another engine ({' or '.join(able)})")
     chosen = next((name for name in able if engine in ("auto", name) and _installed(name)), None)
     if chosen is None:

@@ -43,8 +43,8 @@ def _refuse_pickles(archive: zipfile.ZipFile, names: list[str], path: Path) -> N
     pickled = any(archive.getinfo(name).file_size for name in names if "/data/sample_inputs/" in name)
     for name in names:
         if name.endswith("_config.json"):
-            entries = json.loads(archive.read(name)).get("config", {}).values()
-            plain = (str(entry.get("path_name")).startswith(_PLAIN) and not entry.get("use_pickle") for entry in entries)
-            pickled = pickled or not all(plain)
+            for entry in json.loads(archive.read(name)).get("config", {}).values():
+                plain = str(entry.get("path_name")).startswith(_PLAIN)
+                pickled = pickled or not plain or bool(entry.get("use_pickle"))
     if pickled:
         raise ModelError(f"{path}: holds pickled objects, which multibox does not run")
