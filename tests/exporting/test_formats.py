@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import get_args
 
@@ -195,3 +197,31 @@ def test_a_pair_that_does_not_agree_leaves_the_old_pair(models: dict[str, SSD], 
         export_model(broken, paths[1], order, images=sample_images()[:1])
     assert sorted(tmp_path.iterdir()) == paths
     assert {path.read_text() for path in paths} == {"before"}
+
+
+@pytest.mark.slow
+def test_a_full_disk_is_one_sentence_for_openvinos_pair_too(tmp_path: Path) -> None:
+    pytest.importorskip("resource")
+    script = f"""
+import resource
+from pathlib import Path
+import numpy as np
+from multibox.errors import ExportError
+from multibox.exporting.openvino_ir import save_ir
+from multibox.exporting.place import beside
+from multibox.prediction.engines.openvino_engine import import_openvino
+openvino = import_openvino()
+from openvino import opset8
+x = opset8.parameter([1, 1000], np.float32)
+model = openvino.Model([opset8.add(x, opset8.constant(np.arange(1000, dtype=np.float32)[None]))], [x], "model")
+resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))  # as a disk with room for 2000 bytes
+try:
+    with beside(Path({str(tmp_path / "model.xml")!r})) as place:
+        save_ir(model, place)
+except ExportError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("model.xml: OpenVINO cannot write it")
+    assert done.stdout.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []

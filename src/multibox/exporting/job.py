@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,7 @@ class Job:
     progress: Callable[[int, int], None] | None = None
 
 
+@runtime_checkable
 class Probe(Protocol):
     """An engine with the file opened, whose outputs can be looked at one by one."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from multibox.errors import ExportError
 from multibox.exporting.job import Job, Probe, Writer
@@ -21,11 +22,19 @@ def _ready() -> None:
 
 def _write(job: Job, path: Path) -> None:
     """Weights are stored as the order says (`Order.stored`); the runtime's own compression would also round priors."""
-    openvino = import_openvino()
+    graph = whole_graph(job).SerializeToString()
     try:
-        model = openvino.Core().read_model(whole_graph(job).SerializeToString(), b"")
-        model.set_rt_info(job.description.to_text(), [KEY])
-        openvino.save_model(model, path, compress_to_fp16=False)
+        model = import_openvino().Core().read_model(graph, b"")
+    except RuntimeError as error:
+        raise ExportError(f"{path.name}: OpenVINO cannot read the network ({short_reason(error)})") from None
+    model.set_rt_info(job.description.to_text(), [KEY])
+    save_ir(model, path)
+
+
+def save_ir(model: Any, path: Path) -> None:
+    """Writes OpenVINO's model as the pair of files. Raises `ExportError` where the disk does not take them whole."""
+    try:
+        import_openvino().save_model(model, path, compress_to_fp16=False)
     except RuntimeError as error:
         raise ExportError(f"{path.name}: OpenVINO cannot write it ({short_reason(error)})") from None
 

@@ -8,12 +8,11 @@ from logging import ERROR, getLogger
 from warnings import catch_warnings, simplefilter
 
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from multibox.exporting.job import Job
 from multibox.network.inference import Inference
-from multibox.network.model import Predictions
 
 OUTPUTS = {"nms": ("dense_boxes", "dense_scores"), "decoded": ("boxes", "scores"), "raw": ("logits", "offsets")}
 """What the network's part of a file gives; NMS comes behind it."""
@@ -28,8 +27,9 @@ class _Raw(nn.Module):
         super().__init__()
         self.inference = inference
 
-    def forward(self, images: UInt8[Tensor, "n h w 3"]) -> Predictions:
-        return self.inference.predicted(images)
+    def forward(self, images: UInt8[Tensor, "n h w 3"]) -> tuple[Float[Tensor, "n p columns"], Float[Tensor, "n p 4"]]:
+        logits, offsets = self.inference.predicted(images)
+        return logits, offsets  # as a plain pair: programs know no types of ours
 
 
 def served(job: Job) -> nn.Module:

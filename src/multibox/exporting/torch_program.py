@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
 
 import torch
@@ -20,8 +21,10 @@ def _ready() -> None:
 def _write(job: Job, path: Path) -> None:
     program = make_program(job)
     program.example_inputs = None  # pixels of nothing, as large as a photo
-    with quiet(), path.open("wb") as file:
-        torch.export.save(program, file, extra_files={KEY: job.description.to_text()})
+    content = BytesIO()  # torch's own writing says of a full disk nothing that a person understands
+    with quiet():
+        torch.export.save(program, content, extra_files={KEY: job.description.to_text()})
+    path.write_bytes(content.getbuffer())
 
 
 def _open(path: Path) -> list[Probe]:
