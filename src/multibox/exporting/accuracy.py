@@ -92,7 +92,7 @@ def check_quantized(
         detections=sum(count for count, _ in counts),
         matching=sum(matching for _, matching in counts),
     )
-    return accuracy if measure is None else _measured(accuracy, truth, engines[0], measure, max_drop)
+    return accuracy if measure is None else measured(accuracy, truth, engines[0], measure, max_drop)
 
 
 def count_matches(first: RawDetections, second: RawDetections) -> tuple[int, int]:
@@ -120,8 +120,8 @@ def _overlap(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray
     return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
 
 
-def _measured(accuracy: Accuracy, truth: Engine, engine: Engine, measure: Measure, max_drop: float) -> Accuracy:
-    """The same with AP. Raises `ExportError` where too much is lost."""
+def measured(accuracy: Accuracy, truth: Engine, engine: Engine, measure: Measure, max_drop: float) -> Accuracy:
+    """The same with AP. Raises `ExportError` where more than `max_drop` points are lost."""
     before, after = measure(truth), measure(engine)
     if before < 0:
         raise DataError("the data set has no objects to measure the accuracy by; name another with --data")
