@@ -1,4 +1,4 @@
-"""What rounding to 8 bits costs: detections compared with torch's, and AP before and after where there is a data set."""
+"""What rounding to 8 bits costs: detections beside torch's, and AP before and after where there is a data set."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ _FEW = 0.8
 class Accuracy:
     """How an 8-bit file compares with torch.
 
-    Of `detections` (scores of 0.25 and more, those of torch and of the file together, over all runtimes) `matching` have
-    a partner on the other side: the same class, IoU of 0.7 or more, scores within 0.1. `before` and `after` are AP
-    (0..1) of torch and of the file on `measured_on`; None where it was not measured.
+    Of `detections` (scores of 0.25 and more, those of torch and of the file together, over all runtimes) `matching`
+    have a partner on the other side: the same class, IoU of 0.7 or more, scores within 0.1. `before` and `after` are
+    AP (0..1) of torch and of the file on the runtime `measured_on`; None where it was not measured.
     """
 
     engines: str
@@ -62,10 +62,8 @@ class Accuracy:
         if self.before is None or self.after is None:
             doubt = "" if self.share >= _FEW else ", which is little"
             return f"{found}{doubt}; accuracy was not measured: name a data set with --data"
-        return (
-            f"{found}; AP {100 * self.before:.1f} before, {100 * self.after:.1f} after ({-(self.drop or 0):+.1f} points) "
-            f"on {self.measured_on}"
-        )
+        before, after = 100 * self.before, 100 * self.after
+        return f"{found}; AP {before:.1f} with torch, {after:.1f} on {self.measured_on} ({after - before:+.1f})"
 
 
 def check_quantized(
@@ -94,7 +92,7 @@ def check_quantized(
         detections=sum(count for count, _ in counts),
         matching=sum(matching for _, matching in counts),
     )
-    return accuracy if measure is None else _measured(accuracy, truth, engines[0], measure, max_drop)
+    return accuracy if measure is None else measured(accuracy, truth, engines[0], measure, max_drop)
 
 
 def count_matches(first: RawDetections, second: RawDetections) -> tuple[int, int]:
@@ -122,15 +120,16 @@ def _overlap(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray
     return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
 
 
-def _measured(accuracy: Accuracy, truth: Engine, engine: Engine, measure: Measure, max_drop: float) -> Accuracy:
-    """The same with AP. Raises `ExportError` where too much is lost."""
+def measured(accuracy: Accuracy, truth: Engine, engine: Engine, measure: Measure, max_drop: float) -> Accuracy:
+    """The same with AP. Raises `ExportError` where more than `max_drop` points are lost."""
     before, after = measure(truth), measure(engine)
     if before < 0:
         raise DataError("the data set has no objects to measure the accuracy by; name another with --data")
     accuracy = replace(accuracy, measured_on=engine.name, before=before, after=after)
-    if not 100 * (before - after) <= max_drop:  # also where it is not a number
+    drop = 100 * (before - after)
+    if not drop <= max_drop:  # also where it is not a number
         raise ExportError(
-            f"with 8 bits AP falls from {100 * before:.1f} to {100 * after:.1f}, by {100 * (before - after):.1f} points; "
-            f"at most {max_drop:g} are allowed (--max-drop); calibrate with more of the images that it is made for"
+            f"with 8 bits AP falls by {drop:.1f} points, from {100 * before:.1f} to {100 * after:.1f}, and at most "
+            f"{max_drop:g} are allowed (--max-drop); calibrate with more images like those it is made for"
         )
     return accuracy

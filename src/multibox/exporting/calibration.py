@@ -1,9 +1,10 @@
-"""The user's own images through the float network: which ranges its values take, and their mean per channel."""
+"""The user's own images through the float network: which range each value takes, and its mean per channel."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,10 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
+from multibox.data.open import list_splits, open_dataset
 from multibox.errors import DataError
 from multibox.images.prepare import prepare
-from multibox.images.read import read_image
+from multibox.images.read import Pixels, read_image
 from multibox.prediction.sources import PICTURE_SUFFIXES
 from multibox.spec import InputSpec
 
@@ -24,50 +26,60 @@ Progress = Callable[[int, int], None]
 IMAGES = 128
 """As many are looked at where nothing else is said."""
 
-_KEPT = 2048
-"""Values of one tensor of one image that are kept to choose a range by."""
+_MISSED = 5
+"""As many unreadable images are named; more of them are counted."""
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(kw_only=True)
 class Seen:
-    """What one value of the graph was over all images: its extremes, some of its numbers, its mean per channel."""
+    """What one value of the graph was over all images: its extremes (0 is always within them), its mean per channel."""
 
     lowest: float = 0.0
     highest: float = 0.0
-    sample: list[NDArray[np.float32]] = field(default_factory=list)
-    means: list[NDArray[np.float64]] = field(default_factory=list)
+    images: int = 0
+    total: NDArray[np.float64] | float = 0.0
 
     def add(self, value: NDArray[np.float32]) -> None:
         """Takes in the value [1, channels, ...] of one image."""
-        flat = value.reshape(-1)
-        self.lowest = min(self.lowest, float(flat.min()))
-        self.highest = max(self.highest, float(flat.max()))
-        step = max(1, flat.size // _KEPT) | 1  # odd: not the same columns of every row
-        self.sample.append(flat[::step].copy())
-        self.means.append(value.mean(axis=(0, *range(2, value.ndim)), dtype=np.float64))
-
-    @property
-    def numbers(self) -> NDArray[np.float32]:
-        """The numbers that were kept, of all images."""
-        return np.concatenate(self.sample)
+        self.lowest = min(self.lowest, float(value.min()))
+        self.highest = max(self.highest, float(value.max()))
+        self.total = self.total + value.mean(axis=(0, *range(2, value.ndim)), dtype=np.float64)
+        self.images += 1
 
     @property
     def mean(self) -> NDArray[np.float64]:
         """The mean of each channel."""
-        return np.mean(self.means, axis=0)
+        return np.asarray(self.total / max(1, self.images))
 
 
 def find_images(source: Path) -> list[Path]:
-    """The pictures below a folder, or one file's own, in order. Raises `DataError` where there is none."""
+    """The pictures of a data set's training split, or all below a folder, or one file's own, in order.
+
+    Raises `DataError` where there is none.
+    """
     if source.is_file():
         return [source]
     if not source.is_dir():
         raise DataError(f"{source}: no such file or folder of images to calibrate with")
+    if paths := _of_dataset(source):
+        return paths
     inside = [path for path in sorted(source.rglob("*")) if path.suffix.lower() in PICTURE_SUFFIXES and path.is_file()]
     found = [path for path in inside if not any(part.startswith(".") for part in path.relative_to(source).parts)]
     if not found:
         raise DataError(f"{source}: no images to calibrate with in this folder")
     return found
+
+
+def _of_dataset(folder: Path) -> list[Path]:
+    """The images to learn from, where the folder is a data set: not those that it is measured by."""
+    try:
+        splits = list_splits(folder)
+    except DataError:
+        return []
+    split = next((name for name in ("train", "trainval") if name in splits), None)
+    return [record.path for record in open_dataset(folder, split).records] if split else []
 
 
 def spread(paths: Sequence[Path], count: int) -> list[Path]:
@@ -77,27 +89,37 @@ def spread(paths: Sequence[Path], count: int) -> list[Path]:
     return [paths[(2 * number + 1) * len(paths) // (2 * count)] for number in range(count)]
 
 
-def read_inputs(paths: Iterable[Path], input: InputSpec) -> Iterator[NDArray[np.uint8]]:
-    """Each image as the network sees it, uint8 [1, h, w, 3]. Raises `DataError` for one that cannot be read."""
-    for path in paths:
-        yield prepare(read_image(path), input).pixels[None]
+def read_inputs(paths: Sequence[Path], input: InputSpec, progress: Progress | None = None) -> Iterator[Pixels]:
+    """Each image as the network sees it, uint8 [1, h, w, 3]; what cannot be read is warned of and left out.
 
-
-def observe(
-    graph: onnx.ModelProto,
-    values: Sequence[str],
-    images: Iterable[NDArray[np.uint8]],
-    total: int,
-    progress: Progress | None = None,
-) -> dict[str, Seen]:
-    """What the float32 `values` of the graph are on the images, which are taken one by one."""
-    session = _tapped(graph, values)
-    seen = {value: Seen() for value in values}
-    for number, image in enumerate(images, 1):
-        for value, result in zip(values, session.run(list(values), {"images": image}), strict=True):
-            seen[value].add(result)
+    `progress` is told when an image has been used. Raises `DataError` where none can be read.
+    """
+    problems: list[str] = []
+    for number, path in enumerate(paths, 1):
+        try:
+            yield prepare(read_image(path), input).pixels[None]
+        except DataError as error:
+            problems.append(str(error))
+            if len(problems) == len(paths):
+                raise DataError(f"none of {len(paths)} images to calibrate with can be read ({error})") from None
         if progress is not None:
-            progress(number, total)
+            progress(number, len(paths))
+    for problem in problems[:_MISSED]:
+        log.warning(f"{problem}; not calibrated with")
+    if len(problems) > _MISSED:
+        log.warning(f"{len(problems) - _MISSED} more images cannot be read; not calibrated with")
+
+
+def observe(graph: onnx.ModelProto, values: Sequence[str], images: Iterable[Pixels]) -> dict[str, Seen]:
+    """What the float32 `values` of the graph are on the images [1, h, w, 3], which are taken one by one."""
+    session = _tapped(graph, values)
+    source = session.get_inputs()[0]
+    batch = source.shape[0] if isinstance(source.shape[0], int) else 1
+    seen = {value: Seen() for value in values}
+    for image in images:
+        results = session.run(list(values), {source.name: np.repeat(image, batch, axis=0)})
+        for value, result in zip(values, results, strict=True):
+            seen[value].add(result[:1])
     return seen
 
 

@@ -32,11 +32,6 @@ class Scale:
         step = float(np.float32(highest - lowest) / np.float32(255)) or 1.0
         return cls(step, int(np.clip(round(-lowest / step), 0, 255)))
 
-    def rounded(self, numbers: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The numbers that the codes stand for."""
-        codes = np.clip(np.rint(numbers / np.float32(self.step)) + self.zero, 0, 255)
-        return np.asarray((codes - self.zero) * np.float32(self.step), np.float32)
-
 
 def weight_steps(weight: NDArray[np.float32], bias: NDArray[np.float32], input: Scale) -> NDArray[np.float32]:
     """The step of each output channel [out] of a convolution's weights: as small as weights and bias allow."""

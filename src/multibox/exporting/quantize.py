@@ -6,7 +6,7 @@ One file serves OpenVINO and ONNX Runtime: both make integer work of the pairs o
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -17,14 +17,14 @@ from onnx import numpy_helper
 from multibox.exporting.calibration import IMAGES, Progress, Seen, find_images, observe, read_inputs, spread
 from multibox.exporting.folding import fold_norms
 from multibox.exporting.placement import Placement, place
-from multibox.exporting.qdq import QdqWriter, weight_codes, weight_steps
-from multibox.exporting.ranges import best_scale
+from multibox.exporting.qdq import QdqWriter, Scale, weight_codes, weight_steps
 from multibox.exporting.wiring import Wiring
+from multibox.images.read import Pixels
 from multibox.network.inference import Inference
 
 log = logging.getLogger(__name__)
 
-_FEW = 8
+FEW = 8
 """With fewer images the ranges are a matter of chance."""
 
 
@@ -39,30 +39,37 @@ def quantize_onnx(
     """A copy of the float graph (pixels -> the network's output, without NMS) whose convolutions compute with 8 bits.
 
     `calibration` is a folder with pictures, a data set (its training split is taken) or one picture; `images` of them,
-    evenly chosen, go through the network. The names of inputs and outputs stay. What the last convolutions give and
-    all behind it stays float. Raises `DataError` where there are no pictures or one cannot be read.
+    evenly chosen, go through the network. Raises `DataError` where there are no pictures or none can be read.
     """
     paths = spread(find_images(calibration), images)
-    if len(paths) < _FEW:
+    if len(paths) < FEW:
         log.warning(
             f"{calibration}: only {len(paths)} images to calibrate with; "
-            f"give {_FEW} or more (better {IMAGES}) like those that the model will see"
+            f"give {FEW} or more (better {IMAGES}) like those that the model will see"
         )
-    quantized = onnx.ModelProto()
-    quantized.CopyFrom(dense)
-    fold_norms(quantized.graph)
-    wiring = Wiring(quantized.graph)
+    return round_graph(dense, read_inputs(paths, inference.model.spec.input, progress))
+
+
+def round_graph(dense: onnx.ModelProto, inputs: Iterable[Pixels]) -> onnx.ModelProto:
+    """As `quantize_onnx`, for images uint8 [1, h, w, 3] at network size.
+
+    The names of inputs and outputs stay. What the last convolutions give, and all behind them, stays float.
+    """
+    rounded = onnx.ModelProto()
+    rounded.CopyFrom(dense)
+    fold_norms(rounded.graph)
+    wiring = Wiring(rounded.graph)
     placement = place(wiring)
     wanted = [*placement.values.values(), *(node.input[0] for node in placement.convolutions)]
-    inputs = read_inputs(paths, inference.model.spec.input)
-    seen = observe(quantized, list(dict.fromkeys(wanted)), inputs, len(paths), progress)
-    _round(quantized.graph, wiring, placement, seen)
-    return quantized
+    seen = observe(rounded, list(dict.fromkeys(wanted)), inputs)
+    _round(rounded.graph, wiring, placement, seen)
+    return rounded
 
 
 def _round(graph: onnx.GraphProto, wiring: Wiring, placement: Placement, seen: Mapping[str, Seen]) -> None:
     """Writes all roundings into the graph."""
-    scales = {value: best_scale(seen[value]) for value in dict.fromkeys(placement.values.values())}
+    origins = dict.fromkeys(placement.values.values())
+    scales = {value: Scale.spanning(seen[value].lowest, seen[value].highest) for value in origins}
     writer = QdqWriter(graph)
     for value, origin in placement.values.items():
         writer.round_value(value, scales[origin])
@@ -89,8 +96,8 @@ def _parameters(wiring: Wiring, node: onnx.NodeProto) -> tuple[NDArray[np.float3
 
 
 def _mean_shift(change: NDArray[np.float32], mean: NDArray[np.float64]) -> NDArray[np.float32]:
-    """By how much a `change` of weights [out, in / groups, h, w] moves the mean of each output [out], where the input has
-    this `mean` [in]: taken off the bias, it leaves the noise of rounding alone.
+    """By how much a `change` of weights [out, in / groups, h, w] moves the mean of each output [out], where the input
+    has this `mean` [in]: taken off the bias, it leaves the noise of rounding alone.
     """
     groups = len(mean) // change.shape[1]
     inside = change.sum(axis=(2, 3), dtype=np.float64).reshape(groups, -1, change.shape[1])
