@@ -27,9 +27,8 @@ class CsvWriter:
         """Adds one picture's detections."""
         if prediction.error is not None:
             return
-        path = str(prediction.path) if prediction.path is not None else prediction.name
         frame = prediction.frame.number if prediction.frame is not None else ""
-        picture = (path, frame, prediction.width, prediction.height)
+        picture = (prediction.where, frame, prediction.width, prediction.height)
         for row in rows(prediction.detections, self._names):
             self._csv.writerow((*picture, row.name, row.class_id, row.score, *row.box))
 
