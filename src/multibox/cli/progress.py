@@ -23,6 +23,7 @@ class Progress:
         self._total, self._done = total, 0
         self._start = self._last = time.monotonic()
         self._shown = shown and total != 1
+        self._note = ""
         self._bar: RichProgress | None = None
         if self._shown and sys.stderr.isatty():
             columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"), TimeRemainingColumn())
@@ -40,11 +41,12 @@ class Progress:
         if self._bar is not None:
             self._bar.stop()
 
-    def step(self) -> None:
-        """One more is done."""
+    def step(self, note: str = "") -> None:
+        """One more is done; the `note` stands behind the rate."""
         self._done += 1
+        self._note = f"  {note}" if note else ""
         if self._bar is not None:
-            self._bar.update(self._task, advance=1, rate=f"{self._rate():.1f} img/s")
+            self._bar.update(self._task, advance=1, rate=f"{self._rate():.1f} img/s{self._note}")
         elif self._shown and time.monotonic() - self._last >= _INTERVAL:
             self._last = time.monotonic()
             sys.stderr.write(self._line())
@@ -62,8 +64,8 @@ class Progress:
         return self._done / max(1e-6, time.monotonic() - self._start)
 
     def _line(self) -> str:
-        """`120/5000  35.2 img/s  2:19 left`."""
-        text = f"{self._done}/{self._total or '?'}  {self._rate():.1f} img/s"
+        """`120/5000  35.2 img/s  2:19 left`; of a live source `120/?  24.9 img/s  3 dropped, 41 ms old`."""
+        text = f"{self._done}/{self._total or '?'}  {self._rate():.1f} img/s{self._note}"
         if self._total:
             left = round(max(0, self._total - self._done) / self._rate())
             text += f"  {left // 60}:{left % 60:02d} left"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
@@ -106,7 +106,7 @@ class Detector:
         workers: int | None = None,
         tiles: Tiles | None = None,
         live: Live | None = None,
-    ) -> Iterator[Prediction]:
+    ) -> Generator[Prediction]:
         """The predictions of any sources, in order, one at a time: memory does not grow with their number.
 
         The next pictures are read while the network runs (`workers` threads). A source that cannot be read comes as a
@@ -131,7 +131,7 @@ class Detector:
         )
         return self._run(load_batches(sources, reading), batch, keep)
 
-    def _run(self, batches: Generator[list[Loaded]], batch: int, keep: _Choice) -> Iterator[Prediction]:
+    def _run(self, batches: Generator[list[Loaded]], batch: int, keep: _Choice) -> Generator[Prediction]:
         """Batches through the engine; broken items keep their place in the order."""
         empty = keep.empty()
         with closing(batches):

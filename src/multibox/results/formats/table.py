@@ -19,7 +19,7 @@ class CsvWriter:
     def __init__(self, path: Path, names: Sequence[str], ids: Sequence[int] = ()) -> None:
         """Opens `path`; the dataset's `ids` are of no use here."""
         self._names = names
-        self._file = AtomicFile(path)
+        self._file = AtomicFile(path, "")
         self._csv = csv.writer(self._file, lineterminator="\n")
         self._csv.writerow(COLUMNS)
 
