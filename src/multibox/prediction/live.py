@@ -20,8 +20,8 @@ log = logging.getLogger(__name__)
 _POLL = 0.1
 """Seconds after which a waiting thread looks whether it should end."""
 
-_LONGEST_PAUSE = 30.0
-"""Seconds between two tries to connect, at most; the first pause is 1 s, each next one is twice as long."""
+_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
+"""Seconds between two tries to connect; each pause is twice as long as the one before."""
 
 _FAREWELL = 1.0
 """Seconds that the end waits for a reading thread; one that hangs in a read ends by itself later."""
@@ -87,6 +87,11 @@ def watch(addresses: Sequence[str], stride: int, live: Live, *, most: int) -> Ge
             feed.join(_FAREWELL)
 
 
+def _tries(number: int) -> str:
+    """`1 new try`, `2 new tries`."""
+    return f"{number} new {'try' if number == 1 else 'tries'}"
+
+
 class _Feed(threading.Thread):
     """Reads one source; holds its newest frame until that is taken. `ready`, `ended`, `take` want the bell held."""
 
@@ -149,13 +154,13 @@ class _Feed(threading.Thread):
                 if self._seen == 0:
                     raise  # it was never there: a wrong address is said at once
                 if tries > self._live.reconnect:
-                    given_up = f"; given up after {tries - 1} new tries" if tries > 1 else ""
+                    given_up = f"; given up after {_tries(tries - 1)}" if tries > 1 else ""
                     raise DataError(f"{error}{given_up}") from None
                 self._pause(tries, error)
 
     def _pause(self, tries: int, error: DataError) -> None:
         """Says what happened and waits before the next try."""
-        seconds = min(_LONGEST_PAUSE, 2.0 ** (tries - 1))
+        seconds = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** (tries - 1))
         log.warning(
             f"{shown(self._address)}: {error}; connecting again in {seconds:g} s "
             f"(try {tries} of {self._live.reconnect})"
