@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import threading
 import time
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import NamedTuple
 
@@ -37,6 +38,8 @@ class WebCamera:
         self.visits, self.size = list(visits), size
         self.connections: list[float] = []
         self.sent = 0
+        self.on_frame: dict[int, Callable[[], object]] = {}
+        """Called once that many frames were sent."""
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
         self.address = f"http://127.0.0.1:{self._server.server_port}/live.mjpg"
@@ -74,6 +77,7 @@ class WebCamera:
                         self.wfile.write(head + data + b"\r\n")
                         camera.sent += 1
                         time.sleep(visit.every)
+                        camera.on_frame.get(camera.sent, bool)()
                     time.sleep(visit.then)
                 except OSError:  # the viewer has gone
                     pass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import time
 from types import FrameType, TracebackType
@@ -21,13 +22,14 @@ class Ending:
     """
 
     def __init__(self, frames: int | None, seconds: float | None, *, signals: bool) -> None:
-        """`seconds` count from now; without `signals` these do what they always do. Raises `UsageError` for limits that
-        are not above 0.
+        """`seconds` count from the first frame; without `signals` these do what they always do.
+
+        Raises `UsageError` for limits that are not above 0.
         """
         if (frames is not None and frames < 1) or (seconds is not None and seconds <= 0):
             raise UsageError(f"max-frames and seconds are above 0, not {frames if seconds is None else seconds:g}")
         self._frames = frames
-        self._until = None if seconds is None else time.monotonic() + seconds
+        self._seconds, self._until = seconds, math.inf
         self._signals = _SIGNALS if signals else ()
         self._before = {number: signal.getsignal(number) for number in self._signals}
         self.interrupted = False
@@ -45,10 +47,12 @@ class Ending:
 
     def __call__(self) -> bool:
         """Whether time is up or a signal came; a live source that gives nothing asks this, too."""
-        return self.interrupted or (self._until is not None and time.monotonic() >= self._until)
+        return self.interrupted or time.monotonic() >= self._until
 
     def after(self, frames: int) -> bool:
-        """Whether the run ends after so many frames."""
+        """Whether the run ends after so many frames, of which there is one now."""
+        if frames == 1 and self._seconds is not None:
+            self._until = time.monotonic() + self._seconds
         return self() or (self._frames is not None and frames >= self._frames)
 
     def _ask(self, number: int, frame: FrameType | None) -> None:

@@ -63,7 +63,7 @@ def predict(
     tile_overlap: OverlapOption = 0.2,
     tile_whole: WholeOption = True,
     max_frames: Annotated[int | None, typer.Option(help="End after so many pictures and frames.")] = None,
-    seconds: Annotated[float | None, typer.Option(help="End after so many seconds.")] = None,
+    seconds: Annotated[float | None, typer.Option(help="End so many seconds after the first picture or frame.")] = None,
     reconnect: Annotated[
         int, typer.Option(min=0, help="Tries to connect to a live source again, with growing pauses.")
     ] = 5,

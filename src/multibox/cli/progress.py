@@ -21,7 +21,8 @@ class Progress:
     def __init__(self, total: int | None, *, shown: bool = True) -> None:
         """`total` may be unknown (a video without a frame count)."""
         self._total, self._done = total, 0
-        self._start = self._last = time.monotonic()
+        self._start: float | None = None
+        self._last = time.monotonic()
         self._shown = shown and total != 1
         self._note = ""
         self._bar: RichProgress | None = None
@@ -44,6 +45,7 @@ class Progress:
     def step(self, note: str = "") -> None:
         """One more is done; the `note` stands behind the rate."""
         self._done += 1
+        self._start = self._start or time.monotonic()  # what came before the first picture is no rate of pictures
         self._note = f"  {note}" if note else ""
         if self._bar is not None:
             self._bar.update(self._task, advance=1, rate=f"{self._rate():.1f} img/s{self._note}")
@@ -60,13 +62,13 @@ class Progress:
             typer.echo(line, err=err)
 
     def _rate(self) -> float:
-        """Pictures per second so far."""
-        return self._done / max(1e-6, time.monotonic() - self._start)
+        """Pictures per second since the first one."""
+        return (self._done - 1) / max(1e-6, time.monotonic() - (self._start or 0.0))
 
     def _line(self) -> str:
         """`120/5000  35.2 img/s  2:19 left`; of a live source `120/?  24.9 img/s  3 dropped, 41 ms old`."""
         text = f"{self._done}/{self._total or '?'}  {self._rate():.1f} img/s{self._note}"
-        if self._total:
+        if self._total and self._done > 1:
             left = round(max(0, self._total - self._done) / self._rate())
             text += f"  {left // 60}:{left % 60:02d} left"
         return text + "\n"

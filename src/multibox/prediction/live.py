@@ -150,6 +150,8 @@ class _Feed(threading.Thread):
                 self._read_once()
                 return
             except DataError as error:
+                if self._stop_asked.is_set():
+                    return
                 tries = 1 if self._seen > seen else tries + 1
                 if self._seen == 0:
                     raise  # it was never there: a wrong address is said at once
