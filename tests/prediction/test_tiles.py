@@ -4,39 +4,15 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-import cv2
 import numpy as np
 import pytest
 
-from bright import BrightEngine, picture
+from bright import BrightEngine, SpotEngine, picture
 from multibox import Detector
 from multibox.errors import UsageError
-from multibox.prediction.engines.base import RawDetections
 from multibox.prediction.tiles import Tiles
 
 RED = (64, 48, 320, 240, 255)
-
-
-class SpotEngine(BrightEngine):
-    """Boxes every single spot of a colour, not only their extent."""
-
-    def run(self, batch: np.ndarray) -> list[RawDetections]:
-        self.batches.append(len(batch))
-        return [self._find(image) for image in batch]
-
-    def _find(self, image: np.ndarray) -> RawDetections:
-        height, width = image.shape[:2]
-        boxes, scores, labels = [], [], []
-        for channel in range(3):
-            lead = cv2.subtract(image[..., channel], cv2.max(image[..., channel - 1], image[..., channel - 2]))
-            _, _, spots, _ = cv2.connectedComponentsWithStats((lead > 64).astype(np.uint8))
-            for x, y, w, h, _ in spots[1:]:
-                boxes.append((x / width, y / height, (x + w) / width, (y + h) / height))
-                scores.append(image[y : y + h, x : x + w, channel].mean() / 255)
-                labels.append(channel)
-        return RawDetections(
-            np.array(boxes, np.float32).reshape(-1, 4), np.array(scores, np.float32), np.array(labels, np.int64)
-        )
 
 
 @pytest.fixture
