@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from multibox.evaluation.report import Report
     from multibox.prediction.detector import Detector
     from multibox.prediction.tiles import Tiles
-    from multibox.training.processes import Processes
+    from multibox.training.processes.launched import Processes
 
 
 def evaluate(
@@ -58,7 +58,7 @@ def evaluate(
     from multibox.cli.progress import Progress
     from multibox.data.open import open_dataset
     from multibox.prediction.detector import load
-    from multibox.training.processes import find_processes
+    from multibox.training.processes.launched import find_processes
 
     cuts = tiles_of(tiles, tile_overlap, tile_whole)
     dataset = open_dataset(data, split)
@@ -101,7 +101,7 @@ def _measure(
 
     if processes.world == 1:
         return evaluate(detector, dataset, batch=batch, conf=conf, progress=progress, tiles=tiles)
-    from multibox.training import group
+    from multibox.training.processes import group
 
     with group.joined("cpu"):
         rank, world = processes.rank, processes.world

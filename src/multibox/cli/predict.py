@@ -170,7 +170,7 @@ def _liveness(prediction: Prediction) -> str:
 
 def _summary(prediction: Prediction) -> str:
     """`2 person, 1 cup`, in the order in which the classes first appear (the surest first)."""
-    names = [str(name) for name in prediction.detections.data.get("class_name", ())]
+    names = [str(name) for name in prediction.objects.names]
     return ", ".join(f"{number} {name}" for name, number in Counter(names).items()) or "nothing found"
 
 

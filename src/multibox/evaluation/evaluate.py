@@ -74,10 +74,10 @@ def find(
     problems: list[str] = []
     for number, (record, prediction) in enumerate(zip(records, predictions, strict=True), 1):
         problems.append(_problem(record, prediction))
-        found = prediction.detections
-        labels = label_of[np.asarray(found.class_id, np.int64)]
+        found = prediction.objects
+        labels = label_of[found.labels]
         keep = labels >= 0
-        parts.append((found.xyxy[keep], np.asarray(found.confidence)[keep], labels[keep]))
+        parts.append((found.boxes[keep], found.scores[keep], labels[keep]))
         if progress is not None:
             progress(number, len(records))
     return Findings(parts, problems, time.perf_counter() - started)

@@ -19,7 +19,7 @@ from multibox.prediction.live import Live
 from multibox.prediction.reading import Loaded, Reading, load_batches
 from multibox.prediction.sources import Entry, Pixels, Source
 from multibox.prediction.tiles import Tiles, View, join, views_of
-from multibox.results.prediction import Prediction
+from multibox.results.prediction import NOTHING, Objects, Prediction
 from multibox.spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 _Names = npt.NDArray[np.str_]
 _Labels = npt.NDArray[np.int64]
-_Floats = npt.NDArray[np.float32]
 
 __all__ = ["Detector", "Prediction", "load"]
 
@@ -91,7 +90,7 @@ class Detector:
         """
         keep = self._choice(conf, max_det, classes)
         views = views_of(read_image(source), self.spec.input, tiles)
-        return keep.of(self._look(views, 1), views)
+        return keep.of(self._look(views, 1), views).as_detections()
 
     def stream(
         self,
@@ -133,14 +132,13 @@ class Detector:
 
     def _run(self, batches: Generator[list[Loaded]], batch: int, keep: _Choice) -> Generator[Prediction]:
         """Batches through the engine; broken items keep their place in the order."""
-        empty = keep.empty()
         with closing(batches):
             for items in batches:
                 start = time.perf_counter()
                 raw = iter(self._look([view for item in items for view in item.views], batch))
                 share = (time.perf_counter() - start) / max(1, sum(len(item.views) for item in items))
                 for item in items:
-                    found = keep.of(list(islice(raw, len(item.views))), item.views) if item.views else empty
+                    found = keep.of(list(islice(raw, len(item.views))), item.views) if item.views else NOTHING
                     yield item.predicted(found, share * len(item.views))
 
     def _look(self, views: Sequence[View], batch: int) -> list[RawDetections]:
@@ -175,11 +173,11 @@ class _Choice:
     def __init__(self, names: _Names, conf: float, max_det: int | None, labels: _Labels | None, iou: float) -> None:
         self._names, self._conf, self._max_det, self._labels, self._iou = names, conf, max_det, labels, iou
 
-    def of(self, found: Sequence[RawDetections], views: Sequence[View]) -> sv.Detections:
-        """The chosen detections of a photo's views, in its pixels, highest score first (ties: the engine's order)."""
+    def of(self, found: Sequence[RawDetections], views: Sequence[View]) -> Objects:
+        """The chosen objects of a photo's views, in its pixels, highest score first (ties: the engine's order)."""
         boxes, scores, labels = join(views, [self._chosen(raw) for raw in found], self._iou)
         best = np.argsort(-scores, kind="stable")[: self._max_det]
-        return self._detections(boxes[best], scores[best], labels[best])
+        return Objects(boxes[best], scores[best], labels[best], self._names[labels[best]])
 
     def _chosen(self, raw: RawDetections) -> RawDetections:
         """Those of the classes that are asked for, with the score that is asked for."""
@@ -187,13 +185,3 @@ class _Choice:
         if self._labels is not None:
             keep &= np.isin(raw.labels, self._labels)
         return type(raw)(raw.boxes[keep], raw.scores[keep], raw.labels[keep])
-
-    def empty(self) -> sv.Detections:
-        """No detections, in the same form."""
-        return self._detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64))
-
-    def _detections(self, boxes: _Floats, scores: _Floats, labels: _Labels) -> sv.Detections:
-        import supervision as sv  # takes 0.4 s to import: not before something is detected
-
-        names = self._names[labels]
-        return sv.Detections(xyxy=boxes, confidence=scores, class_id=labels, data={"class_name": names})

@@ -8,7 +8,6 @@ from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -21,11 +20,8 @@ from multibox.prediction.live import Live, Shot, watch
 from multibox.prediction.sources import Entry, Pixels, Source, expand
 from multibox.prediction.tiles import Tiles, View, views_of
 from multibox.prediction.video import read_frames, read_info
-from multibox.results.prediction import Frame, Prediction
+from multibox.results.prediction import Frame, Objects, Prediction
 from multibox.spec import InputSpec
-
-if TYPE_CHECKING:
-    import supervision as sv
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,13 +61,13 @@ class Loaded:
     seconds: float = 0.0
     error: str | None = None
 
-    def predicted(self, detections: sv.Detections, seconds: float) -> Prediction:
-        """The prediction with this item's detections; `seconds` is the network's share."""
+    def predicted(self, objects: Objects, seconds: float) -> Prediction:
+        """The prediction with this item's objects; `seconds` is the network's share."""
         shot, address = self.item.shot, self.item.entry.address
         return Prediction(
             path=self.item.entry.path,
             name=self.item.name,
-            detections=detections,
+            objects=objects,
             image=self.image,
             width=self.width,
             height=self.height,

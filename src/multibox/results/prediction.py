@@ -3,14 +3,39 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
     import supervision as sv
+
+
+class Objects(NamedTuple):
+    """What was found in one picture, highest score first: boxes float32 [k, 4] x1, y1, x2, y2 in pixels of the photo,
+    scores float32 [k], labels int64 [k] (0-based index into the model's names), names str [k].
+
+    Plain arrays: supervision, which takes half a second to import, is only needed by those who ask for its type.
+    """
+
+    boxes: npt.NDArray[np.float32]
+    scores: npt.NDArray[np.float32]
+    labels: npt.NDArray[np.int64]
+    names: npt.NDArray[np.str_]
+
+    def as_detections(self) -> sv.Detections:
+        """The same as `supervision.Detections`, with `data["class_name"]`."""
+        import supervision as sv
+
+        data = {"class_name": self.names}
+        return sv.Detections(xyxy=self.boxes, confidence=self.scores, class_id=self.labels, data=data)
+
+
+NOTHING = Objects(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64), np.zeros(0, np.str_))
+"""A picture without objects."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,19 +52,18 @@ class Frame:
 
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
-    """The detections of one picture or of one frame of a video; where `error` is set, there are none.
+    """The objects of one picture or of one frame of a video; where `error` is set, there are none.
 
     `path` is the file that was read, none for pixels handed over in memory and for live sources, which have an
     `address` (without password). `name` is a relative path without suffix, unique within one stream: the name of output
-    files. `image` is uint8 [H, W, 3] RGB, upright. `detections` are
-    `supervision.Detections` in pixels of the photo, highest score first, with `data["class_name"]`. `seconds` is the
-    time for reading, resizing and this picture's share of the network's batch. For live sources `latency` is the age of
-    the frame in seconds since it was received, `dropped` how many frames had to make room for newer ones so far.
+    files. `image` is uint8 [H, W, 3] RGB, upright. `seconds` is the time for reading, resizing and this picture's share
+    of the network's batch. For live sources `latency` is the age of the frame in seconds since it was received,
+    `dropped` how many frames had to make room for newer ones so far.
     """
 
     path: Path | None
     name: str
-    detections: sv.Detections
+    objects: Objects
     image: npt.NDArray[np.uint8] | None = None
     width: int = 0
     height: int = 0
@@ -54,6 +78,11 @@ class Prediction:
     def where(self) -> str:
         """The path, or the address, or the name where there is neither."""
         return str(self.path) if self.path is not None else self.address or self.name
+
+    @cached_property
+    def detections(self) -> sv.Detections:
+        """The objects as `supervision.Detections`, with `data["class_name"]`."""
+        return self.objects.as_detections()
 
     @property
     def source(self) -> str:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-if TYPE_CHECKING:
-    import supervision as sv
-
-    from multibox.results.prediction import Prediction
+from multibox.results.prediction import Objects, Prediction
 
 
 class Row(NamedTuple):
@@ -30,14 +27,10 @@ class Row(NamedTuple):
         )
 
 
-def rows(detections: sv.Detections, names: Sequence[str]) -> Iterator[Row]:
-    """The detections in their order; boxes to a thousandth of a pixel, scores to a millionth."""
-    if not len(detections):
-        return
-    class_ids, scores = detections.class_id, detections.confidence
-    assert class_ids is not None and scores is not None
-    boxes = detections.xyxy.astype(float).round(3).tolist()
-    for box, label, score in zip(boxes, class_ids.tolist(), scores.astype(float).round(6).tolist(), strict=True):
+def rows(objects: Objects, names: Sequence[str]) -> Iterator[Row]:
+    """The objects in their order; boxes to a thousandth of a pixel, scores to a millionth."""
+    boxes, scores = objects.boxes.astype(float).round(3).tolist(), objects.scores.astype(float).round(6).tolist()
+    for box, label, score in zip(boxes, objects.labels.tolist(), scores, strict=True):
         yield Row(names[label], label, score, tuple(box))
 
 
@@ -55,7 +48,7 @@ def as_table(prediction: Prediction, names: Sequence[str]) -> dict[str, Any]:
         return table | {"error": prediction.error}
     found = [
         {"name": r.name, "class_id": r.class_id, "score": r.score, "box": dict(zip(_CORNERS, r.box, strict=True))}
-        for r in rows(prediction.detections, names)
+        for r in rows(prediction.objects, names)
     ]
     return table | {"width": prediction.width, "height": prediction.height, "detections": found}
 

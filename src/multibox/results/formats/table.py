@@ -29,7 +29,7 @@ class CsvWriter:
             return
         frame = prediction.frame.number if prediction.frame is not None else ""
         picture = (prediction.where, frame, prediction.width, prediction.height)
-        for row in rows(prediction.detections, self._names):
+        for row in rows(prediction.objects, self._names):
             self._csv.writerow((*picture, row.name, row.class_id, row.score, *row.box))
 
     def close(self) -> None:
