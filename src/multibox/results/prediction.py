@@ -41,20 +41,24 @@ NOTHING = Objects(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zero
 @dataclass(frozen=True, kw_only=True)
 class Frame:
     """Which frame of which video: its `number` from 0, the output name of its `video`, and the frames per second that
-    are taken of it."""
+    are taken of it. Frames of live sources have `at`, the seconds since the first one, as they come at no fixed rate.
+    """
 
     number: int
     video: str
     fps: float
+    at: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
     """The objects of one picture or of one frame of a video; where `error` is set, there are none.
 
-    `path` is the file that was read, none for pixels handed over in memory. `name` is a relative path without suffix,
-    unique within one stream: the name of output files. `image` is uint8 [H, W, 3] RGB, upright. `seconds` is the time
-    for reading, resizing and this picture's share of the network's batch.
+    `path` is the file that was read, none for pixels handed over in memory and for live sources, which have an
+    `address` (without password). `name` is a relative path without suffix, unique within one stream: the name of output
+    files. `image` is uint8 [H, W, 3] RGB, upright. `seconds` is the time for reading, resizing and this picture's share
+    of the network's batch. For live sources `latency` is the age of the frame in seconds since it was received,
+    `dropped` how many frames had to make room for newer ones so far.
     """
 
     path: Path | None
@@ -66,6 +70,14 @@ class Prediction:
     frame: Frame | None = None
     seconds: float = 0.0
     error: str | None = None
+    address: str | None = None
+    latency: float | None = None
+    dropped: int = 0
+
+    @property
+    def where(self) -> str:
+        """The path, or the address, or the name where there is neither."""
+        return str(self.path) if self.path is not None else self.address or self.name
 
     @cached_property
     def detections(self) -> sv.Detections:
@@ -74,6 +86,5 @@ class Prediction:
 
     @property
     def source(self) -> str:
-        """What a person calls this picture: its path, with the frame's number for a video."""
-        where = str(self.path) if self.path is not None else self.name
-        return where if self.frame is None else f"{where} frame {self.frame.number}"
+        """What a person calls this picture: where it is from, with the frame's number for a video."""
+        return self.where if self.frame is None else f"{self.where} frame {self.frame.number}"

@@ -35,10 +35,15 @@ def rows(objects: Objects, names: Sequence[str]) -> Iterator[Row]:
 
 
 def as_table(prediction: Prediction, names: Sequence[str]) -> dict[str, Any]:
-    """The prediction as one JSON object: path, frame (videos only), width, height, detections; or path and error."""
-    table: dict[str, Any] = {"path": str(prediction.path) if prediction.path is not None else prediction.name}
+    """The prediction as one JSON object: path, frame (videos only), width, height, detections; or path and error.
+
+    Frames of live sources also have `time`, in seconds since the first one.
+    """
+    table: dict[str, Any] = {"path": prediction.where}
     if prediction.frame is not None:
         table["frame"] = prediction.frame.number
+        if prediction.frame.at is not None:
+            table["time"] = round(prediction.frame.at, 3)
     if prediction.error is not None:
         return table | {"error": prediction.error}
     found = [
