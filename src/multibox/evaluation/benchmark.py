@@ -26,6 +26,8 @@ Progress = Callable[[int, int, str], None]
 _PACKAGES = ("multibox", "numpy", "opencv-python-headless", "onnxruntime", "openvino", "torch", "torchvision")
 _MOST_PICTURES = 64
 """Of a folder, so many are held in memory."""
+_BUSY = 0.25
+"""Load per core from which on other programs are worth a note."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +77,7 @@ def benchmark(
     where `source` has no picture that can be read, `ModelError` where no engine here opens a model.
     """
     pictures = find_pictures(source)
-    notes: list[str] = []
+    notes = _busy()
     jobs = [job for subject in subjects for job in _jobs(subject, pictures, options, folder, notes)]
     rows: list[SpeedRow] = []
     problems: list[str] = []
@@ -173,6 +175,14 @@ def find_pictures(source: str | Path) -> list[Path]:
     if not found:
         raise DataError(f"{source}: no pictures; a benchmark takes pictures, not videos")
     return found
+
+
+def _busy() -> list[str]:
+    """A note where other programs run, since times are then too long and widely spread."""
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    if load <= _BUSY * cores():
+        return []
+    return [f"other programs kept {load:.1f} of {cores()} cores busy in the last minute; times are too long for it"]
 
 
 def cores() -> int:

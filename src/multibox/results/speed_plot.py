@@ -92,6 +92,7 @@ def _draw_lines(axes: Axes, lines: Sequence[Line]) -> None:
     axes.set_xscale("log", base=2)
     axes.set_xticks(batches, [str(batch) for batch in batches])
     axes.minorticks_off()
-    axes.set(xlabel="batch", ylabel="pictures per second (stream)", ylim=(0, None))
+    axes.set(xlabel="batch", ylabel="pictures per second (stream)")
+    axes.set_ylim(0, 1.08 * axes.get_ylim()[1])
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8)
