@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from multibox.evaluation.evaluate import Progress as Progressed
     from multibox.evaluation.report import Report
     from multibox.prediction.detector import Detector
-    from multibox.training.processes import Processes
+    from multibox.training.processes.launched import Processes
 
 
 def evaluate(
@@ -53,7 +53,7 @@ def evaluate(
     from multibox.cli.progress import Progress
     from multibox.data.open import open_dataset
     from multibox.prediction.detector import load
-    from multibox.training.processes import find_processes
+    from multibox.training.processes.launched import find_processes
 
     dataset = open_dataset(data, split)
     if limit is not None:
@@ -89,7 +89,7 @@ def _measure(
 
     if processes.world == 1:
         return evaluate(detector, dataset, batch=batch, conf=conf, progress=progress)
-    from multibox.training import group
+    from multibox.training.processes import group
 
     with group.joined("cpu"):
         rank, world = processes.rank, processes.world

@@ -239,7 +239,7 @@ def train(
     """
     given = {key: value for key, value in locals().items() if value is not None}
     from multibox.cli.launch import start_devices
-    from multibox.training.processes import find_processes
+    from multibox.training.processes.launched import find_processes
 
     start_devices(given.pop("devices", None))
     apart = {key: given.pop(key, None) for key in ("json", "quiet", "config", "resume", "dry_run")}
