@@ -36,7 +36,9 @@ def first_line(python: Path, words: Sequence[str], folder: Path) -> float:
         seconds = time.perf_counter() - start
         process.stdout.read()
     if process.returncode or not line.strip():
-        raise SystemExit(f"multibox {' '.join(words)} ended with code {process.returncode} and printed '{line.strip()}'")
+        raise SystemExit(
+            f"multibox {' '.join(words)} ended with code {process.returncode} and printed '{line.strip()}'"
+        )
     return seconds
 
 
@@ -60,7 +62,11 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     python = args.environment / "bin" / "python" if args.environment else Path(sys.executable)
-    sides = {f"{engine} {way}": ("predict", "--engine", engine, *words) for engine in args.engines for way, words in WAYS.items()}
+    sides = {
+        f"{engine} {way}": ("predict", "--engine", engine, *words)
+        for engine in args.engines
+        for way, words in WAYS.items()
+    }
     times: dict[str, list[float]] = {name: [] for name in sides}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

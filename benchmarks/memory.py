@@ -32,7 +32,9 @@ def resident() -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
-def watch(model: str, engine: str, threads: int | None, paths: list[Path], images: int, every: int) -> Iterator[dict[str, float]]:
+def watch(
+    model: str, engine: str, threads: int | None, paths: list[Path], images: int, every: int
+) -> Iterator[dict[str, float]]:
     """A reading after every `every` images."""
     from multibox.evaluation.probe import peak_megabytes
     from multibox.prediction.detector import load
@@ -43,7 +45,13 @@ def watch(model: str, engine: str, threads: int | None, paths: list[Path], image
         found += len(one.detections)
         if number % every == 0:
             rate = number / (time.perf_counter() - start)
-            yield {"images": number, "resident": resident(), "peak": peak_megabytes() or 0.0, "rate": rate, "found": found}
+            yield {
+                "images": number,
+                "resident": resident(),
+                "peak": peak_megabytes() or 0.0,
+                "rate": rate,
+                "found": found,
+            }
     assert "torch" not in sys.modules
 
 
@@ -87,7 +95,12 @@ def readings(args: argparse.Namespace, folder: Path) -> list[dict[str, float]]:
         assert process.stdout is not None
         for line in process.stdout:
             found.append(json.loads(line))
-            print("{images:6d} images  {resident:6.1f} MB resident  {peak:6.1f} MB peak  {rate:6.1f} img/s".format(**found[-1]), flush=True)
+            print(
+                "{images:6d} images  {resident:6.1f} MB resident  {peak:6.1f} MB peak  {rate:6.1f} img/s".format(
+                    **found[-1]
+                ),
+                flush=True,
+            )
     if process.returncode or len(found) < 3:
         raise SystemExit(f"the measured process ended with code {process.returncode} after {len(found)} readings")
     return found

@@ -111,7 +111,10 @@ def judge(name: str, rows: list[Row]) -> list[str]:
         f"post-processing / network, {plain.side}": (share, POST_SHARE[name], share <= POST_SHARE[name]),
         f"call / network, {plain.side}": (whole, WHOLE_CALL, whole <= WHOLE_CALL),
     }
-    return [f"{what} {value:.2f} (goal {goal:g}): {'met' if met else 'missed'}" for what, (value, goal, met) in results.items()]
+    return [
+        f"{what} {value:.2f} (goal {goal:g}): {'met' if met else 'missed'}"
+        for what, (value, goal, met) in results.items()
+    ]
 
 
 def _times(row: Row) -> float:

@@ -70,7 +70,9 @@ def open_network(name: str, folder: Path, jpeg: bytes) -> Network:
         save_twin(model, twin)
         print(f"{name}: {export_onnx(model, exported)}", flush=True)
     found = sorted(folder.glob(f"{name}.*.onnx"))
-    return Network(name, weights, {path.name.removeprefix(f"{name}.").removesuffix(".onnx"): path for path in found}, twin)
+    return Network(
+        name, weights, {path.name.removeprefix(f"{name}.").removesuffix(".onnx"): path for path in found}, twin
+    )
 
 
 @contextmanager
@@ -111,7 +113,9 @@ def photo_folder(folder: Path, count: int) -> list[Path]:
         width, height = SIZES[generator.integers(len(SIZES))]
         side = generator.uniform(0.5, 1.0)
         tall, wide = int(photo.shape[0] * side), int(photo.shape[1] * side)
-        top, left = (int(generator.integers(whole - part + 1)) for whole, part in zip(photo.shape, (tall, wide), strict=False))
+        top, left = (
+            int(generator.integers(whole - part + 1)) for whole, part in zip(photo.shape, (tall, wide), strict=False)
+        )
         piece = cv2.resize(photo[top : top + tall, left : left + wide], (width, height))
         piece = cv2.convertScaleAbs(piece[:, :: generator.choice((-1, 1))], alpha=generator.uniform(0.7, 1.3))
         quality = int(generator.integers(75, 96))

@@ -23,7 +23,8 @@ def benchmark(
     given: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="MODEL...", help="Exported files, files with weights, sheets; none: 'default'. Several: side by side."
+            metavar="MODEL...",
+            help="Exported files, files with weights, sheets; none: 'default'. Several: side by side.",
         ),
     ] = None,
     *,

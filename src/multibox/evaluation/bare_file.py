@@ -22,7 +22,9 @@ def write_bare(source: Path, target: Path) -> None:
     try:
         import onnx
     except ModuleNotFoundError:
-        raise ModelError("network and post-processing are timed apart with the package onnx; pip install onnx") from None
+        raise ModelError(
+            "network and post-processing are timed apart with the package onnx; pip install onnx"
+        ) from None
     model = onnx.load_model(str(source))
     _cut(model.graph, source)
     target.write_bytes(model.SerializeToString())
