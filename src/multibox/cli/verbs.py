@@ -26,6 +26,7 @@ VERBS = (
     Verb("train", "Train a model on your own images.", "train"),
     Verb("evaluate", "Measure a model on a dataset: COCO's and VOC's metrics.", "evaluate"),
     Verb("val", "The same as evaluate.", "evaluate", hidden=True),
+    Verb("benchmark", "Measure speed: latency, throughput, start, memory.", "benchmark"),
     Verb("export", "Write a model as ONNX, checked against torch.", "export"),
     Verb("convert", "Write another codebase's weights as a file of our own.", "convert"),
     Verb("models", "List the models, or show one.", "models"),
