@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from multibox.evaluation.speed import SpeedReport
 
 _ENGINES = ("openvino", "onnxruntime", "torch")
-_PRECISIONS = ("fp32",)
+_PRECISIONS = ("fp32", "bf16")
 
 
 def benchmark(
@@ -35,7 +35,9 @@ def benchmark(
     engines: Annotated[
         str | None, typer.Option(help="openvino, onnxruntime, torch, by commas; none: those that are installed.")
     ] = None,
-    precisions: Annotated[str, typer.Option(help="fp32, by commas.")] = "fp32",
+    precisions: Annotated[
+        str, typer.Option(help="fp32, bf16, by commas; int8 and fp16 files run as they are.")
+    ] = "fp32",
     batch: Annotated[str, typer.Option("--batch", "--batch-size", help="Pictures per call, by commas.")] = "1,8,32",
     threads: Annotated[int | None, typer.Option(help="CPU threads; none: all cores.")] = None,
     seconds: Annotated[float, typer.Option(help="For each measurement; a configuration has three or four.")] = 2.0,

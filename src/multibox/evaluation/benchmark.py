@@ -18,6 +18,7 @@ from multibox.evaluation.probe import PEER, Job
 from multibox.evaluation.speed import SpeedReport, SpeedRow
 from multibox.evaluation.stopwatch import WARM_CALLS
 from multibox.images.read import read_size
+from multibox.prediction.engines.onnx_file import read_onnx
 from multibox.prediction.sources import expand
 
 Progress = Callable[[int, int, str], None]
@@ -124,7 +125,7 @@ def _jobs(
     """One job per engine, precision and batch of a subject, the peer's own first."""
     engines = _engines(subject, options.engines)
     bare = _bare(subject, folder, notes) if {"openvino", "onnxruntime"} & set(engines) else None
-    sides = [(engine, precision) for engine in engines for precision in options.precisions]
+    sides = [(engine, precision) for engine in engines for precision in _precisions(subject, engine, options)]
     if subject.peer is not None:
         sides.insert(0, (PEER, "fp32"))
     return [
@@ -149,6 +150,14 @@ def _engines(subject: Subject, asked: Sequence[str] | None) -> list[str]:
         wanted = f"of {', '.join(asked)} " if asked else "that is installed "
         raise ModelError(f"{subject.label}: no engine {wanted}runs it; those that would: {', '.join(fitting)}")
     return chosen
+
+
+def _precisions(subject: Subject, engine: str, options: BenchmarkOptions) -> tuple[str, ...]:
+    """Those that are asked for, as far as the engine can choose; a file of int8 or fp16 has its own alone."""
+    own = "fp32" if engine == "torch" or subject.exported is None else read_onnx(subject.exported).precision
+    if own not in ("fp32", "bf16"):
+        return (own,)
+    return options.precisions if engine != "onnxruntime" else (own,)
 
 
 def _bare(subject: Subject, folder: Path, notes: list[str]) -> Path | None:

@@ -116,7 +116,7 @@ class _Ours:
         from multibox.prediction.detector import load
 
         self._job = job
-        self._detector: Detector = load(job.model, job.engine, threads=job.threads)  # type: ignore[arg-type]
+        self._detector: Detector = load(job.model, job.engine, threads=job.threads, precision=job.precision)  # type: ignore[arg-type]
         self._pictures: list[bytes] = []
 
     def first(self) -> None:
@@ -171,7 +171,7 @@ def _open_bare(job: Job) -> Callable[[Any], object]:
     """The network of an exported file without its post-processing, on the job's engine."""
     from multibox.prediction.engines import open_engine
 
-    engine: Any = open_engine(Path(str(job.bare)), job.engine, threads=job.threads)  # type: ignore[arg-type]
+    engine: Any = open_engine(Path(str(job.bare)), job.engine, threads=job.threads, precision=job.precision)  # type: ignore[arg-type]
     infer: Callable[[Any], object] = engine.infer
     return infer
 
