@@ -53,7 +53,7 @@ def plain(folder: Path, model: str) -> dict[str, float]:
 
 
 def on_ray(folder: Path, model: str, workers: int, shard_size: int) -> dict[str, float]:
-    """Rates of `predict_many`; the clock runs from the first shard that is done, as a long run has no start to speak of."""
+    """Rates of `predict_many`; the clock runs from the first shard done, as long runs have no start to speak of."""
     ticks: list[tuple[float, int]] = []
     with tempfile.TemporaryDirectory() as output:
         summary = predict_many(
@@ -86,9 +86,9 @@ def main() -> None:
             "Detector.stream": plain(Path(folder), words.model),
             "predict-many": on_ray(Path(folder), words.model, words.workers, max(1, words.pictures // 20)),
         }
-    load_now = os.getloadavg()[0]
     print(
-        f"{words.pictures} JPEGs of 640x480, {words.model}, {words.workers} workers of 1 thread, load {load_now:.1f}:"
+        f"{words.pictures} JPEGs of 640x480, model {words.model}, {words.workers} workers of 1 thread on "
+        f"{os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}:"
     )
     for name, rate in rates.items():
         print(
