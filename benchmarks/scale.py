@@ -34,7 +34,10 @@ PRICES = (0.01, 0.03, 0.05)
 def make_photos(folder: Path, count: int) -> None:
     """JPEGs of quality 90, each cut a little differently."""
     spec = importlib.util.find_spec("matplotlib")
+    if spec is None or spec.origin is None:
+        raise SystemExit("this needs matplotlib, for its photograph; run: pip install matplotlib")
     photo = cv2.imread(str(Path(spec.origin).parent / "mpl-data/sample_data/grace_hopper.jpg"))
+    assert photo is not None
     for number in range(count):
         cut = cv2.resize(photo[number % 37 :, number % 41 :], (640, 480))
         cv2.imwrite(str(folder / f"{number:06d}.jpg"), cut, [cv2.IMWRITE_JPEG_QUALITY, 90])
