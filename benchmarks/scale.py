@@ -34,7 +34,10 @@ PRICES = (0.01, 0.03, 0.05)
 def make_photos(folder: Path, count: int) -> None:
     """JPEGs of quality 90, each cut a little differently."""
     spec = importlib.util.find_spec("matplotlib")
+    if spec is None or spec.origin is None:
+        raise SystemExit("this needs matplotlib, for its photograph; run: pip install matplotlib")
     photo = cv2.imread(str(Path(spec.origin).parent / "mpl-data/sample_data/grace_hopper.jpg"))
+    assert photo is not None
     for number in range(count):
         cut = cv2.resize(photo[number % 37 :, number % 41 :], (640, 480))
         cv2.imwrite(str(folder / f"{number:06d}.jpg"), cut, [cv2.IMWRITE_JPEG_QUALITY, 90])
@@ -53,7 +56,7 @@ def plain(folder: Path, model: str) -> dict[str, float]:
 
 
 def on_ray(folder: Path, model: str, workers: int, shard_size: int) -> dict[str, float]:
-    """Rates of `predict_many`; the clock runs from the first shard that is done, as a long run has no start to speak of."""
+    """Rates of `predict_many`; the clock runs from the first shard done, as long runs have no start to speak of."""
     ticks: list[tuple[float, int]] = []
     with tempfile.TemporaryDirectory() as output:
         summary = predict_many(
@@ -86,9 +89,9 @@ def main() -> None:
             "Detector.stream": plain(Path(folder), words.model),
             "predict-many": on_ray(Path(folder), words.model, words.workers, max(1, words.pictures // 20)),
         }
-    load_now = os.getloadavg()[0]
     print(
-        f"{words.pictures} JPEGs of 640x480, {words.model}, {words.workers} workers of 1 thread, load {load_now:.1f}:"
+        f"{words.pictures} JPEGs of 640x480, model {words.model}, {words.workers} workers of 1 thread on "
+        f"{os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}:"
     )
     for name, rate in rates.items():
         print(

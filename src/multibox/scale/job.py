@@ -71,8 +71,11 @@ def read_job(output: Place) -> Job | None:
         return None
     place = output.beside(NAME)
     try:
-        table: dict[str, Any] = json.loads(content(place))
-        return Job(**{name: tuple(value) if isinstance(value, list) else value for name, value in table.items()})
+        table = json.loads(content(place))
+        fields: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in table.items()
+        }
+        return Job(**fields)
     except (OSError, ValueError, TypeError):
         raise MultiboxError(f"{place.path}: is not the description of a run; choose another --output") from None
 
