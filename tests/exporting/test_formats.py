@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from functools import lru_cache
 from pathlib import Path
 from typing import get_args
 
@@ -46,6 +47,12 @@ def model_of(name: str, models: dict[str, SSD]) -> SSD:
         spec, size = named(name).with_names(("cat", "dog", "cup")), SHEETS[name]
         models[name] = lively(spec) if size is None else lively(at_size(build_model(spec), size).spec)
     return models[name]
+
+
+@lru_cache
+def untrained() -> SSD:
+    """What is never run."""
+    return build_model(named(LITE).with_names(("cat",)))
 
 
 def export(model: SSD, path: Path, format: Format, **words) -> tuple[Path, Parity]:
@@ -152,7 +159,7 @@ def test_another_size_finds_what_torch_finds_at_that_size(models: dict[str, SSD]
 
 @pytest.mark.slow
 def test_another_size_keeps_the_weights_and_the_pixels_of_the_priors() -> None:
-    model = build_model(named(LITE).with_names(("cat",)))
+    model = untrained()
     wide = at_size(model, (160, 320))
     assert at_size(model, (320, 320)) is model
     assert wide.spec.tag == "320x160"
@@ -174,14 +181,14 @@ def test_a_missing_tool_is_one_sentence_and_leaves_nothing(format: Format, tmp_p
         pytest.skip(f"{format} is installed")
     order = make_order(format)
     with pytest.raises(ExportError, match=rf"'{PACKAGES[format]}', which is absent; run: pip install") as failure:
-        export_model(build_model(named(LITE).with_names(("cat",))), tmp_path / f"model{order.kind.ending}", order)
+        export_model(untrained(), tmp_path / f"model{order.kind.ending}", order)
     assert "\n" not in str(failure.value)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_file_with_another_ending_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"model\.onnx: openvino files end in \.xml"):
-        export_model(build_model(named(LITE).with_names(("cat",))), tmp_path / "model.onnx", make_order("openvino"))
+        export_model(untrained(), tmp_path / "model.onnx", make_order("openvino"))
 
 
 @pytest.mark.slow

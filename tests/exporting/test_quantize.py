@@ -120,15 +120,15 @@ def test_zero_is_exact_and_both_ends_are_within_half_a_step():
 def test_weights_come_back_within_half_a_step_of_their_own_channel():
     weight = np.random.default_rng(0).normal(0, 1, (5, 4, 3, 3)).astype(np.float32)
     weight *= np.float32([1e-3, 1, 1e3, 0, 1])[:, None, None, None]
-    steps = weight_steps(weight, np.zeros(5, np.float32), Scale.spanning(0, 1))
+    steps = weight_steps(weight, np.zeros(5, np.float32), Scale.spanning(0.0, 1.0))
     back = weight_codes(weight, steps) * steps[:, None, None, None]
     assert (np.abs(back - weight).max(axis=(1, 2, 3)) <= 0.5001 * steps).all()
 
 
 def test_a_bias_far_above_its_weights_still_fits_32_bits():
     weight, bias = np.full((1, 1, 1, 1), 1e-9, np.float32), np.float32([100.0])
-    steps = weight_steps(weight, bias, Scale.spanning(0, 0.01))
-    assert abs(bias[0] / (steps[0] * Scale.spanning(0, 0.01).step)) < 2**31
+    steps = weight_steps(weight, bias, Scale.spanning(0.0, 0.01))
+    assert abs(bias[0] / (steps[0] * Scale.spanning(0.0, 0.01).step)) < 2**31
 
 
 def test_a_folded_norm_changes_no_number(pictures):

@@ -122,14 +122,13 @@ def _check_photo(job: Job, engine: Probe, photo: _Photo) -> Parity:
     """One photo on one runtime."""
     outputs = engine.infer(np.repeat(photo.pixels, engine.batch or 1, axis=0))
     boxes, scores = _dense(job, outputs)
-    if job.order.head == "raw":  # whoever takes raw outputs finds the detections; here torch does
-        ours, theirs = _detections(job, boxes, scores), _detections(job, photo.boxes, photo.scores)
+    if job.order.head == "raw":  # whoever takes raw outputs finds the detections
+        found = worst("", [])
     else:
-        ours, theirs = engine.run(photo.pixels)[0], _detections(job, boxes, scores)
-    limit = outputs["scores"].shape[1] if job.order.head == "nms" else None
-    theirs = RawDetections(*(part[:limit] for part in theirs))
-    spec = job.description.spec
-    found = compare_image(theirs, ours, (spec.input.height, spec.input.width))
+        limit = outputs["scores"].shape[1] if job.order.head == "nms" else None
+        size = job.description.spec.input
+        theirs = _detections(job, boxes, scores, limit)
+        found = compare_image(theirs, engine.run(photo.pixels)[0], (size.height, size.width))
     return replace(
         found,
         scores=float(np.max([found.scores, (scores - photo.scores).abs().max()])),  # unlike max, keeps NaN
@@ -144,14 +143,14 @@ def _dense(job: Job, outputs: Outputs) -> tuple[_Boxes, _Scores]:
         return job.truth.decoded(first, second) if job.order.head == "raw" else (first, second)
 
 
-def _detections(job: Job, boxes: _Boxes, scores: _Scores) -> RawDetections:
-    """What the model's rule makes of one image, best first."""
+def _detections(job: Job, boxes: _Boxes, scores: _Scores, limit: int | None) -> RawDetections:
+    """What the model's rule makes of one image, the best `limit` first."""
     model = job.truth.model
     rule, size = replace(model.spec.postprocess, order="score_descending"), model.spec.input
     found: Detections = postprocess(
         boxes, scores, rule, level_sizes=model.level_sizes, input_size=(size.height, size.width)
     )[0]
-    return RawDetections(found.boxes.numpy(), found.scores.numpy(), found.labels.numpy())
+    return RawDetections(found.boxes[:limit].numpy(), found.scores[:limit].numpy(), found.labels[:limit].numpy())
 
 
 def _pixels_apart(job: Job, boxes: _Boxes, true: _Boxes) -> Float[Tensor, "1 p 4"]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -127,6 +127,6 @@ def _check_parts(format: Format, kind: Kind, head: Head, precision: Precision, s
         raise UsageError(f"--weights {storage} is how ONNX files of precision fp32 store weights; use {way}")
 
 
-def _either(words: tuple[str, ...] | list[str]) -> str:
+def _either(words: Sequence[str]) -> str:
     """`a`, `a or b`, `a, b or c`."""
     return " or ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)

@@ -76,7 +76,8 @@ def unpack(outputs: Outputs) -> list[RawDetections]:
 
     What is returned is copied, since runtimes reuse the memory of their outputs.
     """
-    boxes, scores, labels = (np.asarray(outputs[name]) for name in ("boxes", "scores", "labels"))
+    boxes, scores = (np.asarray(outputs[name]) for name in ("boxes", "scores"))
+    labels = np.asarray(outputs["labels"], np.int64)
     found = (labels >= 0).sum(axis=1)
     return [
         RawDetections(boxes[i, :k].astype(np.float32), scores[i, :k].astype(np.float32), labels[i, :k].astype(np.int64))

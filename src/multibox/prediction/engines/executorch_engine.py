@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +33,7 @@ class ExecuTorchEngine:
         try:
             self._program = Runtime.get().load_program(data)
             told = KEY in self._program.method_names and self._program.load_method(KEY).execute([])[0]
-            self._forward = self._program.load_method("forward") if told else None
+            self._forward: Any = self._program.load_method("forward") if told else None
         except RuntimeError as error:
             raise ModelError(f"{path}: ExecuTorch cannot open it ({short_reason(error)})") from None
         if self._forward is None:

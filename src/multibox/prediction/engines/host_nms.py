@@ -55,7 +55,8 @@ def _find_in_image(
         found = found.take(np.sort(_best(found.score, scope, rule.topk)))
     boxes = boxes.clip(0, 1) if rule.clip else boxes
     if rule.drop_empty:
-        found = found.take((boxes[:, 2:] > boxes[:, :2]).all(axis=1)[found.prior])
+        filled: NDArray[np.bool_] = np.all(boxes[:, 2:] > boxes[:, :2], axis=1)
+        found = found.take(filled[found.prior])
     order = _best(found.score, found.label, rule.topk if rule.topk_scope == "class" else None)
     found = found.take(order)
     found = found.take(suppress(_comparable(boxes, rule, size)[found.prior], found.label, _rule(rule)))

@@ -84,8 +84,8 @@ def _removals(boxes: _Floats, rows: _Ints, first: _Ints, count: _Ints, rule: Rul
     """Pairs (i, j) in which box i would remove box j: j over `rows`, i over the `count` boxes from `first` on."""
     corners = np.ascontiguousarray(boxes.T)
     cuts = np.flatnonzero(np.diff(np.cumsum(count) // _PAIRS)) + 1  # a piece ends where the next multiple is reached
-    pieces = zip(*(np.split(part, cuts) for part in (rows, first, count)), strict=True)
-    found = [_removals_at_once(corners, *piece, rule) for piece in pieces]
+    pieces = zip(np.split(rows, cuts), np.split(first, cuts), np.split(count, cuts), strict=True)
+    found = [_removals_at_once(corners, row, start, number, rule) for row, start, number in pieces]
     return np.concatenate([pair[0] for pair in found]), np.concatenate([pair[1] for pair in found])
 
 
