@@ -82,7 +82,7 @@ def _flat(source: Source | Entry | Iterable[Source | Entry]) -> Iterator[Pixels 
         yield cast("Pixels | int | Entry", source)
     elif isinstance(source, Iterable):
         for part in source:
-            yield from _flat(cast("Source | Entry", part))
+            yield from _flat(part)
     else:
         yield Entry(name="source", error=f"a {type(source).__name__} is not an image, a path, or a list of those")
 

@@ -18,6 +18,12 @@ Floats = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int64]
 Pixels = npt.NDArray[np.uint8]
 
+_TOUCH = 0.1
+"""A small box of the whole picture that overlaps a tile's box by so much (IoU) is the same object, seen badly."""
+
+_WHOLE, _CUT, _COARSE = 0, 1, 2
+"""Ranks of boxes: those that are worth less come later."""
+
 _EDGE = 0.01
 """A box that ends so near to its tile's border (as a share of the tile's side) is taken as cut by it."""
 
@@ -48,12 +54,17 @@ class Tiles:
 
 
 class View(NamedTuple):
-    """A part of the photo at network size; `bounds` x1, y1, x2, y2 are what it sees, infinite where the photo ends."""
+    """A part of the photo at network size; `bounds` x1, y1, x2, y2 are what it sees, infinite where the photo ends.
+
+    Boxes up to `coarse` (width, height) pixels are seen whole, and better, in another view: those of the whole picture
+    that are no larger than the overlap of tiles.
+    """
 
     prepared: Prepared
     left: int
     top: int
     bounds: tuple[float, float, float, float]
+    coarse: tuple[float, float] = (0.0, 0.0)
 
     def to_photo(self, boxes: Floats) -> Floats:
         """Boxes from fractions of the input to pixels of the photo."""
@@ -65,12 +76,14 @@ def views_of(image: Pixels, spec: InputSpec, tiles: Tiles | None) -> tuple[View,
     """The photo (uint8 [H, W, 3] RGB) as the network will see it: whole, in tiles, or both."""
     height, width = image.shape[:2]
     places = tiles.places(width, height) if tiles is not None else []
-    if len(places) == 1 or tiles is None or tiles.whole:
-        places = [(0, 0, width, height), *(places if len(places) > 1 else ())]
-    return tuple(
+    cuts = tuple(
         View(prepare(image[y1:y2, x1:x2], spec), x1, y1, _bounds((x1, y1, x2, y2), width, height))
-        for x1, y1, x2, y2 in places
+        for x1, y1, x2, y2 in places or [(0, 0, width, height)]
     )
+    if tiles is None or not tiles.whole or len(cuts) == 1:
+        return cuts
+    coarse = tiles.width * tiles.overlap, tiles.height * tiles.overlap
+    return (View(prepare(image, spec), 0, 0, _bounds((0, 0, width, height), width, height), coarse), *cuts)
 
 
 def join(views: Sequence[View], found: Sequence[RawDetections], iou: float) -> tuple[Floats, Floats, Labels]:
@@ -78,7 +91,8 @@ def join(views: Sequence[View], found: Sequence[RawDetections], iou: float) -> t
 
     Two boxes of one class from different views are one object where they overlap by `iou` or more within the area that
     both views see: there both see the same. Of them a box that no tile's border cuts is kept before one that is cut,
-    then the higher score; where all are cut, the box around them stands for them.
+    then the higher score; where all are cut, the box around them stands for them. Small boxes of the whole picture come
+    last, and give way to every tile's box that they overlap.
     """
     if len(views) == 1:
         return views[0].to_photo(found[0].boxes), found[0].scores, found[0].labels
@@ -90,7 +104,8 @@ def join(views: Sequence[View], found: Sequence[RawDetections], iou: float) -> t
     boxes = _clip(boxes, bounds)
     margin = _EDGE * np.array([[one.prepared.width, one.prepared.height] * 2 for one in views], np.float32)[view]
     cut = (np.abs(boxes - bounds) <= margin).any(axis=1)
-    kept = _each_once(boxes, scores, labels, view, bounds, cut, iou)
+    coarse = (boxes[:, 2:] - boxes[:, :2] <= np.array([one.coarse for one in views], np.float32)[view]).all(axis=1)
+    kept = _each_once(boxes, scores, labels, view, bounds, np.where(coarse, _COARSE, cut), iou)
     return boxes[kept], scores[kept], labels[kept]
 
 
@@ -100,22 +115,23 @@ def _each_once(
     labels: Labels,
     view: npt.NDArray[np.int64],
     bounds: Floats,
-    cut: npt.NDArray[np.bool_],
+    rank: Labels,
     iou: float,
 ) -> list[int]:
-    """The indexes that are kept; the boxes of cut objects grow in place."""
+    """The indexes that are kept, the lowest rank first; the boxes of objects that are cut grow in place."""
     alive = np.ones(len(boxes), bool)
     kept: list[int] = []
-    for best in np.lexsort((-scores, cut)):
+    for best in np.lexsort((-scores, rank)):
         if not alive[best]:
             continue
         kept.append(int(best))
         alive[best] = False
         rivals = np.flatnonzero(alive & (labels == labels[best]) & (view != view[best]))
-        while len(same := rivals[_same(boxes, bounds, cut, best, rivals, iou)]):
+        while len(same := rivals[_same(boxes, bounds, rank, best, rivals, iou)]):
             alive[same] = False
-            if not cut[best]:
+            if rank[best] != _CUT:
                 break
+            same = same[rank[same] == _CUT]
             _grow(boxes, best, same)
             _grow(bounds, best, same)
             rivals = rivals[alive[rivals]]
@@ -125,7 +141,7 @@ def _each_once(
 def _same(
     boxes: Floats,
     bounds: Floats,
-    cut: npt.NDArray[np.bool_],
+    rank: Labels,
     best: np.intp,
     rivals: npt.NDArray[np.intp],
     iou: float,
@@ -137,12 +153,15 @@ def _same(
     ours, theirs = _clip(boxes[best], seen), _clip(boxes[rivals], seen)
     both = _area(np.concatenate([np.maximum(ours[:, :2], theirs[:, :2]), np.minimum(ours[:, 2:], theirs[:, 2:])], 1))
     their_area = _area(theirs)
-    all_in_all = np.where(cut[rivals] & ~cut[best], their_area, _area(ours) + their_area - both)
-    return (both > 0) & (both >= iou * all_in_all)
+    parts = (rank[rivals] == _CUT) & (rank[best] == _WHOLE)
+    all_in_all = np.where(parts, their_area, _area(ours) + their_area - both)
+    return (both > 0) & (both >= np.where(rank[rivals] == _COARSE, min(_TOUCH, iou), iou) * all_in_all)
 
 
 def _grow(boxes: Floats, best: np.intp, others: npt.NDArray[np.intp]) -> None:
-    """Makes a box the one around itself and the others."""
+    """Makes a box the one around itself and the others, if any."""
+    if not len(others):
+        return
     boxes[best, :2] = np.minimum(boxes[best, :2], boxes[others, :2].min(axis=0))
     boxes[best, 2:] = np.maximum(boxes[best, 2:], boxes[others, 2:].max(axis=0))
 
