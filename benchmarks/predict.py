@@ -1,6 +1,6 @@
 """From the bytes of a 640x480 JPEG to detections, batch 1: every engine and precision against torchvision's two SSDs.
 
-Usage: python benchmarks/predict.py [--models ...] [--threads 2] [--seconds 5] [--photo FILE] [--files FOLDER] [--json FILE]
+Usage: python benchmarks/predict.py [--models NAME ...] [--threads 2] [--seconds 5] [--files FOLDER] [--json FILE]
 All sides hold the same weights (see `ready.py`) and take turns in one process, every second round backwards. Peer:
 decode_image, then model([image]), in float32. Shown are medians with percentiles 10 to 90, and ratios by the medians
 with percentiles 10 to 90 of the rounds. Of every engine the network alone is timed too (the same file, cut before its
@@ -88,7 +88,7 @@ def network_and_post(
     detector: Detector, name: str, network: Network, jpeg: bytes, threads: int, effort: Effort, folder: Path
 ) -> tuple[Spread, Spread]:
     """Milliseconds of the network alone, and by how much the whole file takes longer."""
-    engine, word = name.split()
+    word = name.split()[1]
     bare = folder / f"{network.name}-{word}-bare.onnx"
     write_bare(network.exported[word], bare)
     alone = open_engine(bare, detector.engine.name, threads=threads)  # type: ignore[arg-type]

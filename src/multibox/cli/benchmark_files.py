@@ -1,4 +1,4 @@
-"""The files that `multibox benchmark` measures, made of what was named: weights, an exported file, torchvision's twin."""
+"""The files that `multibox benchmark` measures, made of what was named: weights, exported, torchvision's twin."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def prepare_subject(
 ) -> Subject:
     """The subject of a word: 'default', an exported file as it is; weights or a sheet exported into `folder` too.
 
-    `random` gives a sheet weights made up on `photo`; `twin` asks for torchvision's model too. Raises `UsageError` where
-    these do not go together with the word, `ModelError` for what cannot be read.
+    `random` gives a sheet weights made up on `photo`; `twin` asks for torchvision's model too. Raises `UsageError`
+    where these do not go together with the word, `ModelError` for what cannot be read.
     """
     from multibox.evaluation.benchmark import Subject
 
