@@ -4,9 +4,10 @@ Usage: python benchmarks/recipes.py --data BCCD --out FOLDER [--arms torchvision
        [--seeds 0 1 2] [--epochs 20] [--split trainval] [--test test] [--plot FILE.png] [--report]
 Every arm learns the same photos for as many epochs with the same network (SSDLite320 MobileNetV3-Large) from random
 weights, once per seed, and is measured on the test split after every quarter of the epochs; nothing is chosen by these
-measurements. The torchvision arm is the loop of its detection references with their numbers, the learning rate brought
-to the batch; its weights are imported and measured by our evaluation like all others. A run that is finished is kept in
-the folder and not repeated, so several calls may share the arms or the seeds; --report only prints what is there.
+measurements. Recipes learn with their own batch, or with --batch where theirs is larger. The torchvision arm is the
+loop of its detection references with their numbers, the learning rate brought to the batch; its weights are imported
+and measured by our evaluation like all others. A run that is finished is kept in the folder and not repeated, so
+several calls may share the arms or the seeds; --report only prints what is there.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from multibox.prediction.detector import Detector
 from multibox.prediction.engines.torch_engine import TorchEngine
 from multibox.training.kept.results_table import read_rows
 from multibox.training.options_file import make_options
+from multibox.training.recipe import load_recipe
 from multibox.training.train import train
 from multibox.zoo.convert import convert
 from multibox.zoo.models import load_model
@@ -96,9 +98,10 @@ def their_metrics(model: nn.Module, args: argparse.Namespace, folder: Path) -> d
 
 def our_points(args: argparse.Namespace, recipe: str, seed: int, folder: Path) -> Points:
     """`multibox train --recipe`, the averaged weights where the recipe has such."""
+    batch = min(args.batch, load_recipe(recipe).options["batch"])
     given = {
         "data": str(args.data), "model": SHEET, "recipe": recipe, "split": args.split, "val_split": args.test,
-        "epochs": args.epochs, "batch": args.batch, "seed": seed, "workers": 0, "cache": "ram",
+        "epochs": args.epochs, "batch": batch, "seed": seed, "workers": 0, "cache": "ram",
         "val_period": max(1, args.epochs // 4), "project": str(folder), "name": "run", "exist_ok": True,
     }  # fmt: skip
     result = train(make_options(given))

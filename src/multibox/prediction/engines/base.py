@@ -32,7 +32,7 @@ class Engine(Protocol):
 
     @property
     def name(self) -> str:
-        """`torch`, `openvino` or `onnxruntime`."""
+        """`torch`, `openvino`, `onnxruntime`, `executorch`, `litert` or `tensorrt`."""
 
     def run(self, batch: NDArray[np.uint8]) -> list[RawDetections]:
         """Detections of uint8 images [n, h, w, 3], RGB, at the size that `spec.input` tells; n may be 0."""
@@ -47,10 +47,19 @@ def check_batch(batch: NDArray[np.uint8], spec: ModelSpec) -> None:
         )
 
 
+Outputs = Mapping[str, NDArray[np.generic]]
+"""What an exported file gives, by name."""
+
+
 def run_in_batches(
-    infer: Callable[[NDArray[np.uint8]], Mapping[str, NDArray[np.generic]]], batch: NDArray[np.uint8], fixed: int | None
+    infer: Callable[[NDArray[np.uint8]], Outputs],
+    batch: NDArray[np.uint8],
+    fixed: int | None,
+    finish: Callable[[Outputs], list[RawDetections]],
 ) -> list[RawDetections]:
-    """Detections by `infer`; where the file takes a `fixed` number of images, that many at once, black ones behind."""
+    """Detections that `finish` makes of the outputs of `infer`; where the file takes a `fixed` number of images, that
+    many at once, black ones behind.
+    """
     step = fixed or max(len(batch), 1)
     found: list[RawDetections] = []
     for start in range(0, len(batch), step):
@@ -58,11 +67,11 @@ def run_in_batches(
         missing = step - len(part) if fixed else 0
         if missing:
             part = np.concatenate([part, np.zeros((missing, *part.shape[1:]), np.uint8)])
-        found += _unpack(infer(part))[: step - missing]
+        found += finish(infer(part))[: step - missing]
     return found
 
 
-def _unpack(outputs: Mapping[str, NDArray[np.generic]]) -> list[RawDetections]:
+def unpack(outputs: Outputs) -> list[RawDetections]:
     """The padded outputs `boxes` [n, d, 4], `scores` [n, d], `labels` [n, d] of an exported file, without padding.
 
     What is returned is copied, since runtimes reuse the memory of their outputs.

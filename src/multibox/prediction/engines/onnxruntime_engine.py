@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from multibox.errors import ModelError
 from multibox.prediction.engines.base import RawDetections, check_batch, run_in_batches, short_reason
-from multibox.prediction.engines.onnx_file import OnnxFile
+from multibox.prediction.engines.file import ModelFile
+from multibox.prediction.engines.finish import finisher
 from multibox.spec import ModelSpec
 
 
@@ -19,11 +20,12 @@ class OnnxRuntimeEngine:
 
     name = "onnxruntime"
 
-    def __init__(self, file: OnnxFile, threads: int | None = None) -> None:
+    def __init__(self, file: ModelFile, threads: int | None = None) -> None:
         """`threads`: CPU threads, all where None. Raises `ModelError` where the runtime refuses the file."""
         import onnxruntime
 
         self.spec: ModelSpec = file.spec
+        self._finish = finisher(file.description, file.path)
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3  # errors only: its warnings are about its own optimiser
         if threads is not None:
@@ -39,7 +41,7 @@ class OnnxRuntimeEngine:
     def run(self, batch: NDArray[np.uint8]) -> list[RawDetections]:
         """Detections of uint8 images [n, h, w, 3]; see `base.Engine`."""
         check_batch(batch, self.spec)
-        return run_in_batches(self.infer, batch, self.batch)
+        return run_in_batches(self.infer, batch, self.batch, self._finish)
 
     def infer(self, batch: NDArray[np.uint8]) -> Mapping[str, NDArray[np.generic]]:
         """The file's outputs by name, for as many images as it takes."""

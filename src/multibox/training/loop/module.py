@@ -45,7 +45,9 @@ class TrainingModule(LightningModule):  # type: ignore[misc]
         self.scales = scales_of(network, options.multi_scale)
 
     def on_fit_start(self) -> None:
-        """Priors of all sizes move to the device once."""
+        """Priors of all sizes move to the device once; the network that learns is compiled, its average is not."""
+        if self.options.compile:
+            self.network.compile()
         self.scales = tuple(replace(scale, priors=scale.priors.to(self.device)) for scale in self.scales)
 
     def on_train_start(self) -> None:

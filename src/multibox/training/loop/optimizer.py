@@ -13,15 +13,20 @@ from multibox.training.options import TrainOptions
 
 
 def make_optimizer(network: nn.Module, options: TrainOptions) -> Optimizer:
-    """The optimizer of all parameters that learn, by resolved options."""
+    """The optimizer of all parameters that learn, by resolved options.
+
+    Fused ones step over all parameters in one kernel; with float16's scaled loss they would take gradients that the
+    guard of steps has not seen at their true scale.
+    """
     assert options.lr0 is not None and options.weight_decay is not None
     groups, rate, momentum = _groups(network, options), options.lr0, options.momentum
+    fused = options.amp != "fp16"
     if options.optimizer == "sgd":
-        return SGD(groups, lr=rate, momentum=momentum, nesterov=options.nesterov)
+        return SGD(groups, lr=rate, momentum=momentum, nesterov=options.nesterov, fused=fused)
     if options.optimizer == "rmsprop":
         return RMSprop(groups, lr=rate, momentum=momentum, alpha=_or(options.square_decay, 0.99))
     kind = Adam if options.optimizer == "adam" else AdamW
-    return kind(groups, lr=rate, betas=(momentum, _or(options.square_decay, 0.999)))
+    return kind(groups, lr=rate, betas=(momentum, _or(options.square_decay, 0.999)), fused=fused)
 
 
 def freeze_parts(network: nn.Module, parts: Iterable[str]) -> None:
