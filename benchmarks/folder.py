@@ -38,7 +38,7 @@ def their_loop(model: nn.Module, paths: list[Path], batch: int) -> int:
 
 def our_stream(detector: Detector, paths: list[Path], batch: int) -> int:
     """Detections of all files."""
-    return sum(len(one.detections) for one in detector.stream(paths, conf=0.0, batch=batch, keep_image=False))
+    return sum(len(one.objects.scores) for one in detector.stream(paths, conf=0.0, batch=batch, keep_image=False))
 
 
 def rates(sides: dict[str, Callable[[list[Path]], int]], paths: list[Path], rounds: int) -> dict[str, list[float]]:

@@ -42,7 +42,7 @@ def watch(
     detector = load(model, engine, threads=threads)  # type: ignore[arg-type]
     found, start = 0, time.perf_counter()
     for number, one in enumerate(detector.stream(islice(cycle(paths), images), keep_image=False), 1):
-        found += len(one.detections)
+        found += len(one.objects.scores)
         if number % every == 0:
             rate = number / (time.perf_counter() - start)
             yield {

@@ -123,7 +123,7 @@ class _Ours:
         """The first picture, from its file."""
         from multibox.images.read import read_bytes
 
-        self._detector.predict(self._job.pictures[0])
+        next(self._detector.stream(self._job.pictures[0]))
         self._pictures = [read_bytes(path) for path in self._job.pictures]
 
     @property
@@ -161,10 +161,14 @@ class _Ours:
             "resize": lambda: [prepare(image, spec.input) for image in images],
             "engine": lambda: engine.run(batch),
         }
-        if self._job.bare is not None:
-            bare = _open_bare(self._job)
-            parts["network"] = lambda: bare(batch)
-        return parts
+        infer = _open_bare(self._job) if self._job.bare is not None else _network_of(engine)
+        return parts if infer is None else {**parts, "network": lambda: infer(batch)}
+
+
+def _network_of(engine: Any) -> Callable[[Any], object] | None:
+    """The network of an engine whose NMS is done outside of its file; none where it is inside."""
+    description = getattr(engine, "description", None)
+    return engine.infer if description is not None and description.head != "nms" else None
 
 
 def _open_bare(job: Job) -> Callable[[Any], object]:
