@@ -30,9 +30,9 @@ _SHOWN = 12
 def first_line(python: Path, words: Sequence[str], folder: Path) -> float:
     """Seconds from the start of a process to the first line of its stdout. Raises where it prints none."""
     start = time.perf_counter()
-    command = [python, "-m", "multibox", *words]
-    quiet = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-    with subprocess.Popen(command, cwd=folder, text=True, **quiet) as process:
+    command = [str(python), "-m", "multibox", *words]
+    pipe, nothing = subprocess.PIPE, subprocess.DEVNULL
+    with subprocess.Popen(command, stdout=pipe, stderr=nothing, cwd=folder, text=True) as process:
         assert process.stdout is not None
         line = process.stdout.readline()
         seconds = time.perf_counter() - start
@@ -46,7 +46,7 @@ def first_line(python: Path, words: Sequence[str], folder: Path) -> float:
 
 def imports(python: Path, words: Sequence[str], folder: Path) -> dict[str, float]:
     """Seconds that the modules of each top-level package took to import by themselves, the longest first."""
-    command = [python, "-X", "importtime", "-m", "multibox", *words]
+    command = [str(python), "-X", "importtime", "-m", "multibox", *words]
     done = subprocess.run(command, capture_output=True, text=True, cwd=folder, check=True)
     taken: dict[str, float] = {}
     for own, name in re.findall(r"^import time:\s+(\d+) \|\s+\d+ \|\s+(\S+)", done.stderr, flags=re.MULTILINE):

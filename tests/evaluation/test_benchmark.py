@@ -37,6 +37,7 @@ def row(**changes: object) -> SpeedRow:
     return replace(made, **changes)
 
 
+@pytest.mark.slow
 def test_a_configuration_is_measured_in_a_process_of_its_own(tmp_path):
     pytest.importorskip("onnx")
     told: list[tuple[int, int, str]] = []

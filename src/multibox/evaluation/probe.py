@@ -129,7 +129,7 @@ class _Ours:
     @property
     def chunk(self) -> int:
         """Pictures of one `stream`."""
-        return max(16, 4 * self._job.batch)
+        return max(8, 4 * self._job.batch)
 
     def call(self) -> object:
         """The bytes of one batch to detections."""
