@@ -3,7 +3,7 @@
 torchvision's two SSDs get random weights of which about 2,000 (prior, class) pairs pass the threshold on the photo, as
 after training (`multibox.evaluation.made_up`); torchvision's own model gets the very same ones. Files are kept in the
 folder of `--files` and used again: `NAME.safetensors` (ours), `NAME.pth` (the twin), `NAME.fp32.onnx`,
-`NAME.bf16.xml`; every further `NAME.WORD.onnx` or `.xml` that lies there, such as one that `multibox export
+which OpenVINO also runs in bf16; every further `NAME.WORD.onnx` or `.xml` that lies there, such as one that `multibox export
 NAME.safetensors --precision int8 --calibrate FOLDER -o NAME.int8.onnx` wrote, takes part under that word.
 """
 
@@ -54,6 +54,8 @@ class Network:
             for engine in RUNTIMES[path.suffix]:
                 if importlib.util.find_spec(engine):
                     found[f"{engine} {word}"] = load(path, engine, threads=threads)
+        if importlib.util.find_spec("openvino"):
+            found["openvino bf16"] = load(self.exported["fp32"], "openvino", threads=threads, precision="bf16")
         return found
 
     def torchvision(self) -> nn.Module:
@@ -69,8 +71,7 @@ def open_network(name: str, folder: Path, jpeg: bytes) -> Network:
         model = make_up(spec, prepare(read_image(jpeg), spec.input).pixels)
         checkpoint.save(weights, model.state_dict(), model.spec)
         save_twin(model, twin)
-        for order, ending in ((make_order("openvino", precision="bf16"), "bf16.xml"), (make_order(), "fp32.onnx")):
-            print(f"{name} {ending}: {export_model(model, folder / f'{name}.{ending}', order).agreement}", flush=True)
+        print(f"{name}: {export_model(model, exported, make_order()).agreement}", flush=True)
     files = [path for path in folder.glob(f"{name}.*") if path.suffix in (".onnx", ".xml")]
     return Network(name, weights, {path.stem.removeprefix(f"{name}."): path for path in sorted(files)}, twin)
 

@@ -87,7 +87,9 @@ def main() -> None:
             "predict-many": on_ray(Path(folder), words.model, words.workers, max(1, words.pictures // 20)),
         }
     load_now = os.getloadavg()[0]
-    print(f"{words.pictures} JPEGs of 640x480, {words.model}, {words.workers} workers of 1 thread, load {load_now:.1f}:")
+    print(
+        f"{words.pictures} JPEGs of 640x480, {words.model}, {words.workers} workers of 1 thread, load {load_now:.1f}:"
+    )
     for name, rate in rates.items():
         print(
             f"  {name:<16} {rate['per_second']:7.1f} pictures/s by the clock, "

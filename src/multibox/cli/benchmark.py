@@ -37,7 +37,7 @@ def benchmark(
     precisions: Annotated[
         str,
         typer.Option(
-            help="fp32, fp16, bf16, int8, by commas: what weights are exported to (a file has a precision already)."
+            help="fp32, bf16 (OpenVINO, torch); of weights also fp16 and int8. Files in int8 and fp16 run as they are."
         ),
     ] = "fp32",
     calibrate: Annotated[Path | None, typer.Option(help="Images that int8 is fitted to.")] = None,
@@ -70,7 +70,7 @@ def benchmark(
 
     chosen = _words("engine", engines, get_args(EngineName)[1:]) if engines else None
     options = BenchmarkOptions(
-        engines=chosen, batches=_numbers(batch),
+        engines=chosen, precisions=_words("precision", precisions, _PRECISIONS), batches=_numbers(batch),
         threads=threads, seconds=seconds, rounds=rounds,
     )  # fmt: skip
     if plot is not None:
@@ -81,7 +81,7 @@ def benchmark(
         folder = Path(name)
         wish = Wish(
             photo=first,
-            precisions=_words("precision", precisions, _PRECISIONS),
+            precisions=options.precisions,
             engines=chosen,
             calibration=calibrate,
             random=random,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from multibox.errors import UsageError
 
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from multibox.network.model import SSD
 
 _logger = logging.getLogger("multibox.benchmark")
-_FORMAT: dict[str, Literal["onnx", "openvino"]] = {"bf16": "openvino"}
-"""The kind of file that a precision is exported to; others: ONNX, which two engines run."""
+_OWN_FILE = ("fp16", "int8")
+"""Precisions that are chosen by the export; fp32 and bf16 run from one file."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,9 +55,9 @@ def prepare_subjects(word: str, folder: Path, wish: Wish) -> list[Subject]:
 
         peer = folder / "peer.pth"
         save_twin(network, peer)
-    subjects = [Subject(label=label, file=weights, peer=peer)] if "fp32" in wish.precisions else []
+    subjects = [Subject(label=label, file=weights, peer=peer)] if set(wish.precisions) - set(_OWN_FILE) else []
     if wish.engines is None or set(wish.engines) - {"torch"}:
-        for precision in wish.precisions:
+        for precision in dict.fromkeys(word if word in _OWN_FILE else "fp32" for word in wish.precisions):
             file = _export(network, folder, precision, wish.calibration)
             subjects.append(Subject(label=label, file=file, precision=precision, peer=peer))
     return subjects
@@ -114,7 +114,7 @@ def _export(network: SSD, folder: Path, precision: str, calibration: Path | None
     from multibox.exporting.order import make_order
 
     order = make_order(
-        _FORMAT.get(precision, "onnx"),
+        "onnx",
         precision=precision,  # type: ignore[arg-type]
         calibration=calibration if precision == "int8" else None,
     )

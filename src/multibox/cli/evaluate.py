@@ -41,6 +41,10 @@ def evaluate(
     tile_overlap: OverlapOption = 0.2,
     tile_whole: WholeOption = True,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first images of the split.")] = None,
+    precision: Annotated[
+        Literal["fp32", "bf16", "fp16"] | None,
+        typer.Option(help="The network's arithmetic; none: as the file was exported, fp32 for weights."),
+    ] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of the engine.")] = None,
     save_dir: Annotated[
         Path | None, typer.Option("--save-dir", help="Write metrics.json, predictions.json, precision_recall.csv here.")
@@ -66,7 +70,7 @@ def evaluate(
         dataset = replace(dataset, records=dataset.records[:limit])
     processes = find_processes()
     with logs_to_stderr(quiet, processes.rank):
-        detector = load(given or model, engine, threads=threads)
+        detector = load(given or model, engine, threads=threads, precision=precision)
     with Progress(-(-len(dataset) // processes.world), shown=not quiet and processes.rank == 0) as progress:
         report = _measure(detector, dataset, processes, batch, conf, cuts, lambda done, total: progress.step())
     if report is None:

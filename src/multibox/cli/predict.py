@@ -70,6 +70,10 @@ def predict(
     timeout: Annotated[
         float, typer.Option(min=0.1, help="Seconds without a frame after which a live source counts as lost.")
     ] = 10.0,
+    precision: Annotated[
+        Literal["fp32", "bf16", "fp16"] | None,
+        typer.Option(help="The network's arithmetic; none: as the file was exported, fp32 for weights."),
+    ] = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads of the engine.")] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON object per picture on stdout.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
@@ -88,7 +92,7 @@ def predict(
 
     formats, cuts = _formats(format), tiles_of(tiles, tile_overlap, tile_whole)
     with logs_to_stderr(quiet):
-        detector = load(model, engine, threads=threads)
+        detector = load(model, engine, threads=threads, precision=precision)
     entries = list(expand([*(source or []), *(sources or [])] or sample_photo()))
     ending = Ending(max_frames, seconds, signals=any(entry.address is not None for entry in entries))
     found = detector.stream(

@@ -54,6 +54,8 @@ class BenchmarkOptions:
     """What is measured. `engines` and `threads` none: all that are installed, all cores."""
 
     engines: tuple[str, ...] | None = None
+    precisions: tuple[str, ...] = ("fp32",)
+    """Of files in fp32: fp32, bf16 (where the engine computes so); other files have their own alone."""
     batches: tuple[int, ...] = (1, 8, 32)
     threads: int | None = None
     seconds: float = 2.0
@@ -131,7 +133,7 @@ def run(job: Job) -> SpeedRow:
 def _jobs(
     subject: Subject, pictures: Sequence[Path], options: BenchmarkOptions, folder: Path, notes: list[str]
 ) -> list[Job]:
-    """One job per engine and batch of a subject; a note where no engine is there that runs it."""
+    """One job per engine, precision and batch of a subject; a note where no engine is there that runs it."""
     asked = options.engines
     engines = [name for name in subject.engines if (_installed(name) if asked is None else name in asked)]
     if not engines:
@@ -142,14 +144,23 @@ def _jobs(
     bare = _bare(subject, folder, notes)
     return [
         Job(
-            label=subject.label, model=str(subject.file), engine=engine, precision=subject.precision, batch=batch,
+            label=subject.label, model=str(subject.file), engine=engine, precision=precision, batch=batch,
             threads=options.threads or cores(), pictures=tuple(str(path) for path in pictures),
             seconds=options.seconds, rounds=options.rounds,
             bare=None if bare is None else str(bare), peer=None if subject.peer is None else str(subject.peer),
         )
         for engine in engines
+        for precision in _precisions(subject, engine, options)
         for batch in options.batches
     ]  # fmt: skip
+
+
+def _precisions(subject: Subject, engine: str, options: BenchmarkOptions) -> list[str]:
+    """Those that are asked for, as far as the engine can choose when it opens the file."""
+    if subject.precision != "fp32":
+        return [subject.precision]
+    chooses = engine == "openvino" or not is_exported(subject.file)
+    return [word for word in options.precisions if word == "fp32" or (word == "bf16" and chooses)]
 
 
 def _peers(jobs: Sequence[Job]) -> list[Job]:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from multibox.errors import MultiboxError
 
@@ -48,6 +48,11 @@ class Job:
     def name(self) -> str:
         """What a person calls it."""
         return f"{self.label} {self.engine} {self.precision} batch {self.batch}"
+
+    @property
+    def choice(self) -> Literal["bf16"] | None:
+        """The precision that is chosen when the file is opened; none: the file's own."""
+        return "bf16" if self.precision == "bf16" else None
 
 
 def main() -> int:
@@ -116,7 +121,7 @@ class _Ours:
         from multibox.prediction.detector import load
 
         self._job = job
-        self._detector: Detector = load(job.model, job.engine, threads=job.threads)  # type: ignore[arg-type]
+        self._detector: Detector = load(job.model, job.engine, threads=job.threads, precision=job.choice)  # type: ignore[arg-type]
         self._pictures: list[bytes] = []
 
     def first(self) -> None:
@@ -175,7 +180,7 @@ def _open_bare(job: Job) -> Callable[[Any], object]:
     """The network of an exported file without its post-processing, on the job's engine."""
     from multibox.prediction.engines import open_engine
 
-    engine: Any = open_engine(Path(str(job.bare)), job.engine, threads=job.threads)  # type: ignore[arg-type]
+    engine: Any = open_engine(Path(str(job.bare)), job.engine, threads=job.threads, precision=job.choice)  # type: ignore[arg-type]
     infer: Callable[[Any], object] = engine.infer
     return infer
 

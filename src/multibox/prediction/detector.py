@@ -8,7 +8,7 @@ from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -25,7 +25,9 @@ from multibox.spec import ModelSpec
 if TYPE_CHECKING:
     import supervision as sv
 
+    from multibox.prediction.engines import EngineName
     from multibox.prediction.engines.base import Engine, RawDetections
+    from multibox.prediction.engines.description import Precision
 
 _Names = npt.NDArray[np.str_]
 _Labels = npt.NDArray[np.int64]
@@ -35,21 +37,23 @@ __all__ = ["Detector", "Prediction", "load"]
 
 def load(
     model: str | Path = "default",
-    engine: Literal["auto", "torch", "openvino", "onnxruntime"] = "auto",
+    engine: EngineName = "auto",
     *,
     threads: int | None = None,
+    precision: Precision | None = None,
 ) -> Detector:
     """A detector from a model: a checkpoint, an exported .onnx, a sheet's name whose published weights are then fetched
     into the cache (`weights.fetch`), or `default`, the one inside the package.
 
-    `engine` runs it (`auto` takes what fits the file); `threads` limits its CPU threads. Raises `ModelError` for a file
-    that cannot be used, naming the way out.
+    `engine` runs it (`auto` takes what fits the file); `threads` limits its CPU threads. `precision` is that of the
+    network's arithmetic: of an exported file its own where none is given, of weights fp32. Raises `ModelError` for a
+    file that cannot be used so, naming the way out.
     """
     from multibox import zoo
     from multibox.prediction.engines import open_engine
 
     path = zoo.builtin_detector() if str(model) == "default" else model
-    return Detector(open_engine(path, engine, threads=threads))
+    return Detector(open_engine(path, engine, threads=threads, precision=precision))
 
 
 class Detector:

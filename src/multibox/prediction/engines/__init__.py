@@ -9,6 +9,7 @@ from typing import Literal, get_args
 
 from multibox.errors import ModelError, UsageError, did_you_mean
 from multibox.prediction.engines.base import Engine
+from multibox.prediction.engines.description import Precision
 
 EngineName = Literal["auto", "torch", "openvino", "onnxruntime", "executorch", "litert", "tensorrt"]
 
@@ -26,11 +27,14 @@ _PACKAGES = {"litert": "ai_edge_litert"}
 _WAYS = {"torch": "pip install 'multibox[train]'", "litert": "pip install ai-edge-litert"}
 
 
-def open_engine(model: str | Path, engine: EngineName = "auto", *, threads: int | None = None) -> Engine:
+def open_engine(
+    model: str | Path, engine: EngineName = "auto", *, threads: int | None = None, precision: Precision | None = None
+) -> Engine:
     """The engine for a model file: an exported one (`RUNTIMES`) on its runtime, weights on torch.
 
     `auto` takes the fastest that is installed and can read the file. `threads` limits its CPU threads (all where None).
-    Raises `UsageError` for an unknown engine, `ModelError` where file and engine do not fit or something is missing.
+    `precision` is that of the network's arithmetic; none: the file's own, fp32 for weights. Raises `UsageError` for an
+    unknown engine, `ModelError` where file, engine and precision do not fit or something is missing.
     """
     known = get_args(EngineName)
     if engine not in known:
@@ -39,10 +43,10 @@ def open_engine(model: str | Path, engine: EngineName = "auto", *, threads: int 
         raise UsageError(f"threads is {threads}; it must be 1 or more")
     path = Path(model)
     if is_exported(path):
-        return _open_exported(path, engine, threads)
+        return _open_exported(path, engine, threads, precision)
     if engine not in ("auto", "torch"):
         raise ModelError(f"{path}: engine '{engine}' runs exported files; make one with 'multibox export {path}'")
-    return _open_torch(path, threads)
+    return _open_torch(path, threads, precision)
 
 
 def is_exported(path: Path) -> bool:
@@ -54,7 +58,7 @@ def is_exported(path: Path) -> bool:
     return path.suffix.lower() in RUNTIMES
 
 
-def _open_exported(path: Path, engine: EngineName, threads: int | None) -> Engine:
+def _open_exported(path: Path, engine: EngineName, threads: int | None, precision: Precision | None) -> Engine:
     """An exported file on the engine that is asked for, or on the first that is installed."""
     able = RUNTIMES[path.suffix.lower()]
     if engine != "auto" and engine not in able:
@@ -69,11 +73,15 @@ def _open_exported(path: Path, engine: EngineName, threads: int | None) -> Engin
         wanted = able[-1] if engine == "auto" else engine
         way = _WAYS.get(wanted, f"pip install {wanted}")
         raise ModelError(f"{path}: engine '{wanted}' is not installed here; run: {way}")
-    return _open_on(path, chosen, threads)
+    return _open_on(path, chosen, threads, precision)
 
 
-def _open_on(path: Path, engine: EngineName, threads: int | None) -> Engine:
+def _open_on(path: Path, engine: EngineName, threads: int | None, precision: Precision | None) -> Engine:
     """An exported file on an engine that is installed and runs such files."""
+    if engine in ("openvino", "onnxruntime"):
+        return _open_graph(path, engine, threads, precision)
+    if precision is not None:
+        raise ModelError(f"{path}: '{engine}' computes as the file was exported; leave out precision, or export anew")
     if engine == "executorch":
         from multibox.prediction.engines.executorch_engine import ExecuTorchEngine
 
@@ -87,20 +95,19 @@ def _open_on(path: Path, engine: EngineName, threads: int | None) -> Engine:
         from multibox.prediction.engines.litert_file import read_litert
 
         return LiteRtEngine(read_litert(path), threads)
-    if engine == "torch":
-        from multibox.prediction.engines.program_engine import ProgramEngine
-        from multibox.prediction.engines.program_file import read_program
+    from multibox.prediction.engines.program_engine import ProgramEngine
+    from multibox.prediction.engines.program_file import read_program
 
-        return ProgramEngine(read_program(path), threads)
-    return _open_graph(path, engine, threads)
+    return ProgramEngine(read_program(path), threads)
 
 
-def _open_graph(path: Path, engine: EngineName, threads: int | None) -> Engine:
+def _open_graph(path: Path, engine: EngineName, threads: int | None, precision: Precision | None) -> Engine:
     """An ONNX file or OpenVINO's own pair of files."""
     from multibox.prediction.engines.ir_file import read_ir
     from multibox.prediction.engines.onnx_file import read_onnx
 
     file = read_ir(path) if path.suffix.lower() == ".xml" else read_onnx(path)
+    file = file.computing_in(precision or file.precision, engine)
     if engine == "openvino":
         from multibox.prediction.engines.openvino_engine import OpenVinoEngine
 
@@ -110,7 +117,7 @@ def _open_graph(path: Path, engine: EngineName, threads: int | None) -> Engine:
     return OnnxRuntimeEngine(file, threads)
 
 
-def _open_torch(path: Path, threads: int | None) -> Engine:
+def _open_torch(path: Path, threads: int | None, precision: Precision | None) -> Engine:
     """Weights on torch, where it is installed."""
     if not _installed("torch"):
         raise ModelError(
@@ -122,7 +129,7 @@ def _open_torch(path: Path, threads: int | None) -> Engine:
     from multibox.zoo.models import load_model
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    return TorchEngine(load_model(path).to(device), threads)
+    return TorchEngine(load_model(path).to(device), threads, precision or "fp32")
 
 
 def _installed(engine: str) -> bool:

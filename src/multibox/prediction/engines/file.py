@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,6 +28,18 @@ class ModelFile(NamedTuple):
     def spec(self) -> ModelSpec:
         """What the model is."""
         return self.description.spec
+
+    def computing_in(self, precision: Precision, engine: str) -> ModelFile:
+        """The same file to be run in another precision: OpenVINO takes bf16 instead of fp32, or fp32 instead of bf16.
+
+        Raises `ModelError` where that is not so.
+        """
+        if precision == self.precision:
+            return self
+        if engine != "openvino" or {precision, self.precision} != {"fp32", "bf16"}:
+            way = "take engine openvino" if precision == "bf16" else f"export it with --precision {precision}"
+            raise ModelError(f"{self.path}: '{engine}' runs this file in {self.precision}, not in {precision}; {way}")
+        return self._replace(description=replace(self.description, precision=precision))
 
     @property
     def metrics(self) -> Mapping[str, Any]:

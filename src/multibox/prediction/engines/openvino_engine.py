@@ -102,5 +102,11 @@ class OpenVinoEngine:
 
 
 def _arithmetic(file: ModelFile) -> str:
-    """The runtime's word for the precision in which the network of `file` computes."""
-    return "bf16" if file.precision == "bf16" else "f32"
+    """The runtime's word for the precision in which the network of `file` computes. Raises `ModelError` where the CPU
+    has no such arithmetic: the runtime would silently take fp32.
+    """
+    if file.precision != "bf16":
+        return "f32"
+    if "BF16" not in import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        raise ModelError(f"{file.path}: this CPU has no bfloat16 arithmetic; take precision fp32")
+    return "bf16"
