@@ -1,6 +1,6 @@
 """A folder of JPEG files to detections, images per second: `Detector.stream` against a loop over torchvision's SSDLite.
 
-Usage: python benchmarks/folder.py [--images 500] [--model ...] [--threads 2] [--rounds 3] [--files FOLDER] [--json FILE]
+Usage: python benchmarks/folder.py [--images 500] [--model NAME] [--threads 2] [--rounds 3] [--files FOLDER] [--json .]
 The files are pieces of a photo in eight sizes from 320x240 to 1280x720 (`ready.photo_folder`). Peer: read_file,
 decode_image, model([image]) for every file; and the same in lists of 8, whichever is faster counts. Ours: every engine
 and precision, `stream(files, batch)` with batches of 1 and 8. Both sides hold the same weights and take turns; shown is
@@ -38,7 +38,7 @@ def their_loop(model: nn.Module, paths: list[Path], batch: int) -> int:
 
 def our_stream(detector: Detector, paths: list[Path], batch: int) -> int:
     """Detections of all files."""
-    return sum(len(one.detections) for one in detector.stream(paths, conf=0.0, batch=batch, keep_image=False))
+    return sum(len(one.objects.scores) for one in detector.stream(paths, conf=0.0, batch=batch, keep_image=False))
 
 
 def rates(sides: dict[str, Callable[[list[Path]], int]], paths: list[Path], rounds: int) -> dict[str, list[float]]:

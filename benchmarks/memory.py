@@ -1,6 +1,6 @@
 """Memory while predicting many files: the peak, and whether it grows.
 
-Usage: python benchmarks/memory.py [--model FILE] [--engine auto] [--images 10000] [--files 200] [--every 1000] [--json FILE]
+Usage: python benchmarks/memory.py [--model FILE] [--engine auto] [--threads N] [--images 10000] [--json FILE]
 Without a model SSDLite320 with random weights (see `ready.py`). The measured process is a fresh one that never imports
 torch: it runs `Detector.stream` over the same JPEG files again and again (pieces of a photo in eight sizes) and reads
 its resident memory as it goes. The slope is that of a line through the readings but the first, per 1,000 images. Exit
@@ -42,7 +42,7 @@ def watch(
     detector = load(model, engine, threads=threads)  # type: ignore[arg-type]
     found, start = 0, time.perf_counter()
     for number, one in enumerate(detector.stream(islice(cycle(paths), images), keep_image=False), 1):
-        found += len(one.detections)
+        found += len(one.objects.scores)
         if number % every == 0:
             rate = number / (time.perf_counter() - start)
             yield {

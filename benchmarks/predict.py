@@ -1,6 +1,6 @@
 """From the bytes of a 640x480 JPEG to detections, batch 1: every engine and precision against torchvision's two SSDs.
 
-Usage: python benchmarks/predict.py [--models ...] [--threads 2] [--seconds 5] [--photo FILE] [--files FOLDER] [--json FILE]
+Usage: python benchmarks/predict.py [--models NAME ...] [--threads 2] [--seconds 5] [--files FOLDER] [--json FILE]
 All sides hold the same weights (see `ready.py`) and take turns in one process, every second round backwards. Peer:
 decode_image, then model([image]), in float32. Shown are medians with percentiles 10 to 90, and ratios by the medians
 with percentiles 10 to 90 of the rounds. Of every engine the network alone is timed too (the same file, cut before its
@@ -13,6 +13,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 import torchvision
@@ -75,7 +76,9 @@ def measure(network: Network, jpeg: bytes, threads: int, effort: Effort, folder:
     theirs = times["torchvision fp32"]
     rows = [Row("torchvision fp32", Spread.of(theirs))]
     for name, detector in detectors.items():
-        split = network_and_post(detector, name, network, jpeg, threads, effort, folder)
+        word = name.split()[1]
+        onnx = word == "bf16" or network.exported[word].suffix == ".onnx"  # OpenVINO's own files are not cut
+        split = network_and_post(detector, word, network, jpeg, threads, effort, folder) if onnx else ()
         ratios = [their / our for their, our in zip(theirs, times[name], strict=True)]
         rows.append(Row(name, Spread.of(times[name]), Spread.of(ratios), *split))
     print(f"{network.name}, {len(theirs)} rounds")
@@ -85,13 +88,13 @@ def measure(network: Network, jpeg: bytes, threads: int, effort: Effort, folder:
 
 
 def network_and_post(
-    detector: Detector, name: str, network: Network, jpeg: bytes, threads: int, effort: Effort, folder: Path
+    detector: Detector, word: str, network: Network, jpeg: bytes, threads: int, effort: Effort, folder: Path
 ) -> tuple[Spread, Spread]:
     """Milliseconds of the network alone, and by how much the whole file takes longer."""
-    engine, word = name.split()
     bare = folder / f"{network.name}-{word}-bare.onnx"
-    write_bare(network.exported[word], bare)
-    alone = open_engine(bare, detector.engine.name, threads=threads)  # type: ignore[arg-type]
+    write_bare(network.exported["fp32" if word == "bf16" else word], bare)
+    precision: Literal["bf16"] | None = "bf16" if word == "bf16" else None
+    alone = open_engine(bare, detector.engine.name, threads=threads, precision=precision)  # type: ignore[arg-type]
     batch = prepare(read_image(jpeg), detector.spec.input).pixels[None]
     times = take_turns({"whole": lambda: detector.engine.run(batch), "bare": lambda: alone.infer(batch)}, effort)  # type: ignore[attr-defined]
     post = [whole - bare for whole, bare in zip(times["whole"], times["bare"], strict=True)]

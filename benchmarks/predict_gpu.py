@@ -2,8 +2,8 @@
 
 Usage: python benchmarks/predict_gpu.py [--batch 64] [--rounds 100] [--json FILE]
 The network is ssd300_resnet50.nvidia_coco with random weights of which about 2,000 (prior, class) pairs pass the
-threshold (`multibox.evaluation.made_up`), in bfloat16 and channels last; normalisation and post-processing are inside the
-measured part, pixels are uint8 and on the device already.
+threshold (`multibox.evaluation.made_up`), in bfloat16 and channels last; normalisation and post-processing are inside
+the measured part, pixels are uint8 and on the device already.
   throughput  a batch: network (compiled with --compile), then `boxes.postprocess.detect`, detections on the device
   latency     one image: normalisation and network replayed as a CUDA graph, then `detect`; and the graph alone
   post        `detect` of batch x 8,732 priors x 81 columns, the network's own output

@@ -2,8 +2,9 @@
 
 torchvision's two SSDs get random weights of which about 2,000 (prior, class) pairs pass the threshold on the photo, as
 after training (`multibox.evaluation.made_up`); torchvision's own model gets the very same ones. Files are kept in the
-folder of `--files` and used again: `NAME.safetensors` (ours), `NAME.pth` (the twin), `NAME.fp32.onnx`; every further
-`NAME.*.onnx` that lies there, such as one quantised to int8, takes part under that word.
+folder of `--files` and used again: `NAME.safetensors` (ours), `NAME.pth` (the twin), `NAME.fp32.onnx`,
+which OpenVINO also runs in bf16; every further `NAME.WORD.onnx` or `.xml` that lies there, such as one that `multibox export
+NAME.safetensors --precision int8 --calibrate FOLDER -o NAME.int8.onnx` wrote, takes part under that word.
 """
 
 from __future__ import annotations
@@ -25,16 +26,16 @@ from torchvision.io import ImageReadMode, decode_image
 
 from multibox.evaluation.made_up import make_up
 from multibox.evaluation.peer import open_twin, save_twin
-from multibox.exporting.onnx import export_onnx
+from multibox.exporting.export import export_model
+from multibox.exporting.order import make_order
 from multibox.images.prepare import prepare
 from multibox.images.read import read_image
 from multibox.prediction.detector import Detector, load
-from multibox.prediction.engines import EngineName
+from multibox.prediction.engines import RUNTIMES
 from multibox.weights import checkpoint
 from multibox.zoo import load_spec
 
 SSDLITE, VGG = "ssdlite320_mobilenet_v3_large", "ssd300_vgg16"
-ENGINES: tuple[EngineName, ...] = ("openvino", "onnxruntime")
 
 
 @dataclass(frozen=True)
@@ -50,9 +51,11 @@ class Network:
         """Ours, exported, on every engine in every precision: `openvino fp32` and so on."""
         found = {}
         for word, path in self.exported.items():
-            for engine in ENGINES:
+            for engine in RUNTIMES[path.suffix]:
                 if importlib.util.find_spec(engine):
                     found[f"{engine} {word}"] = load(path, engine, threads=threads)
+        if importlib.util.find_spec("openvino"):
+            found["openvino bf16"] = load(self.exported["fp32"], "openvino", threads=threads, precision="bf16")
         return found
 
     def torchvision(self) -> nn.Module:
@@ -68,11 +71,9 @@ def open_network(name: str, folder: Path, jpeg: bytes) -> Network:
         model = make_up(spec, prepare(read_image(jpeg), spec.input).pixels)
         checkpoint.save(weights, model.state_dict(), model.spec)
         save_twin(model, twin)
-        print(f"{name}: {export_onnx(model, exported)}", flush=True)
-    found = sorted(folder.glob(f"{name}.*.onnx"))
-    return Network(
-        name, weights, {path.name.removeprefix(f"{name}.").removesuffix(".onnx"): path for path in found}, twin
-    )
+        print(f"{name}: {export_model(model, exported, make_order()).agreement}", flush=True)
+    files = [path for path in folder.glob(f"{name}.*") if path.suffix in (".onnx", ".xml")]
+    return Network(name, weights, {path.stem.removeprefix(f"{name}."): path for path in sorted(files)}, twin)
 
 
 @contextmanager

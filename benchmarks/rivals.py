@@ -5,9 +5,9 @@ Usage: python benchmarks/rivals.py [--yolo FILE.onnx] [--threads 2] [--seconds 5
 SSDLite320 with the same weights on all sides (see `ready.py`), which take turns:
   multibox           `Detector.predict` on every engine
   ONNX Runtime       the exported file with its NMS inside, run by hand: cv2.imdecode, cv2.resize, session.run
-  ONNX Runtime, cut  the same file cut where boxes and scores of all priors come out, then cv2.dnn.NMSBoxesBatched
+  ONNX Runtime, cut  the same file cut where boxes and scores of all priors come out; cv2.dnn.NMSBoxesBatched
   OpenCV DNN, cut    that cut file on OpenCV's own runtime, then cv2.dnn.NMSBoxesBatched
-OpenCV's runtime takes float images [1, 3, h, w], so its file has no normalisation: blobFromImage does it. `--yolo` names
+OpenCV's runtime takes float images [1, 3, h, w]; its file has no normalisation: blobFromImage does it. `--yolo` is
 an ONNX file of YOLOX's form (images float [1, 3, h, w], 0..255, BGR -> [1, n, 5 + classes], decoded, in pixels); it
 runs on ONNX Runtime and on OpenVINO. With random weights nothing passes its threshold, so that its NMS costs nothing:
 the comparison is in its favour. Nothing is compared by accuracy here.
@@ -192,7 +192,7 @@ def main() -> None:
         times = {name: Spread.of(values) for name, values in take_turns(sides, Effort(seconds=args.seconds)).items()}
     best = min(spread.p50 for name, spread in times.items() if name.startswith("multibox") and name.endswith("fp32"))
     print(
-        f"OpenCV {cv2.__version__}, ONNX Runtime {onnxruntime.__version__}, {args.threads} threads; times of ours in fp32"
+        f"OpenCV {cv2.__version__}, ONNX Runtime {onnxruntime.__version__}, {args.threads} threads; x: of ours in fp32"
     )
     for name, spread in times.items():
         print(f"{name:<40} {spread.p50:8.2f} ms ({spread.p10:.2f}-{spread.p90:.2f})  {spread.p50 / best:5.2f}x")

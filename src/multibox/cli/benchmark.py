@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 import typer
 
@@ -15,8 +15,7 @@ from multibox.errors import MultiboxError, UsageError, did_you_mean
 if TYPE_CHECKING:
     from multibox.evaluation.speed import SpeedReport
 
-_ENGINES = ("openvino", "onnxruntime", "torch")
-_PRECISIONS = ("fp32", "bf16")
+_PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 
 
 def benchmark(
@@ -33,11 +32,15 @@ def benchmark(
         str | None, typer.Option(help="A picture or a folder; none: a photograph that is installed already.")
     ] = None,
     engines: Annotated[
-        str | None, typer.Option(help="openvino, onnxruntime, torch, by commas; none: those that are installed.")
+        str | None, typer.Option(help="openvino, onnxruntime, torch ..., by commas; none: those that are installed.")
     ] = None,
     precisions: Annotated[
-        str, typer.Option(help="fp32, bf16, by commas; int8 and fp16 files run as they are.")
+        str,
+        typer.Option(
+            help="fp32, bf16 (OpenVINO, torch); of weights also fp16 and int8. Files in int8 and fp16 run as they are."
+        ),
     ] = "fp32",
+    calibrate: Annotated[Path | None, typer.Option(help="Images that int8 is fitted to.")] = None,
     batch: Annotated[str, typer.Option("--batch", "--batch-size", help="Pictures per call, by commas.")] = "1,8,32",
     threads: Annotated[int | None, typer.Option(help="CPU threads; none: all cores.")] = None,
     seconds: Annotated[float, typer.Option(help="For each measurement; a configuration has three or four.")] = 2.0,
@@ -58,13 +61,14 @@ def benchmark(
     Every configuration runs in a process of its own. What fails is named on stderr, the rest is measured, and the exit
     code is 1.
     """
-    from multibox.cli.benchmark_files import prepare_subject
+    from multibox.cli.benchmark_files import Wish, prepare_subjects
     from multibox.cli.sample import sample_photo
     from multibox.evaluation.benchmark import BenchmarkOptions, find_pictures
     from multibox.evaluation.benchmark import benchmark as measure
+    from multibox.prediction.engines import EngineName
     from multibox.results.speed_plot import check_plot
 
-    chosen = _words("engine", engines, _ENGINES) if engines else None
+    chosen = _words("engine", engines, get_args(EngineName)[1:]) if engines else None
     options = BenchmarkOptions(
         engines=chosen, precisions=_words("precision", precisions, _PRECISIONS), batches=_numbers(batch),
         threads=threads, seconds=seconds, rounds=rounds,
@@ -75,13 +79,17 @@ def benchmark(
     first = find_pictures(place)[0]
     with TemporaryDirectory() as name, logs_to_stderr(quiet):
         folder = Path(name)
+        wish = Wish(
+            photo=first,
+            precisions=options.precisions,
+            engines=chosen,
+            calibration=calibrate,
+            random=random,
+            twin=against is not None,
+        )
         words = [*(given or []), *(model or [])] or ["default"]
-        subjects = [
-            prepare_subject(
-                word, folder / str(number), first, chosen, random=random, twin=against is not None and number == 0
-            )
-            for number, word in enumerate(words)
-        ]
+        found = [prepare_subjects(word, folder / str(number), wish) for number, word in enumerate(words)]
+        subjects = [subject for subjects in found for subject in subjects]
         report = measure(subjects, place, options, folder, None if quiet else _Told())
     _tell(report, plot, json=json, quiet=quiet)
 

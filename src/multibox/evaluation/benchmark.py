@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from multibox.evaluation.probe import PEER, Job
 from multibox.evaluation.speed import SpeedReport, SpeedRow
 from multibox.evaluation.stopwatch import WARM_CALLS
 from multibox.images.read import read_size
+from multibox.prediction.engines import RUNTIMES, is_exported
 from multibox.prediction.engines.onnx_file import read_onnx
 from multibox.prediction.sources import expand
 
@@ -25,6 +26,7 @@ Progress = Callable[[int, int, str], None]
 """Called with (configurations done, all of them, what the last one gave) after each."""
 
 _PACKAGES = ("multibox", "numpy", "opencv-python-headless", "onnxruntime", "openvino", "torch", "torchvision")
+_PACKAGE_OF = {"litert": "ai-edge-litert"}
 _MOST_PICTURES = 64
 """Of a folder, so many are held in memory."""
 _BUSY = 0.25
@@ -33,13 +35,18 @@ _BUSY = 0.25
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """A model to be measured: `label` names it in rows, `weights` run on torch, `exported` on the other engines, `peer`
-    is the file of its twin (`evaluation.peer`). Each may be none."""
+    """A file to be measured: `label` names its model in rows, `precision` is that of its network, `peer` the file of
+    its twin (`evaluation.peer`), if any."""
 
     label: str
-    weights: Path | None = None
-    exported: Path | None = None
+    file: Path
+    precision: str = "fp32"
     peer: Path | None = None
+
+    @property
+    def engines(self) -> tuple[str, ...]:
+        """What runs such files."""
+        return RUNTIMES[self.file.suffix.lower()] if is_exported(self.file) else ("torch",)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +55,7 @@ class BenchmarkOptions:
 
     engines: tuple[str, ...] | None = None
     precisions: tuple[str, ...] = ("fp32",)
+    """Of files in fp32: fp32, bf16 (where the engine computes so); other files have their own alone."""
     batches: tuple[int, ...] = (1, 8, 32)
     threads: int | None = None
     seconds: float = 2.0
@@ -80,6 +88,9 @@ def benchmark(
     pictures = find_pictures(source)
     notes = _busy()
     jobs = [job for subject in subjects for job in _jobs(subject, pictures, options, folder, notes)]
+    if not jobs:
+        raise ModelError(f"{' '.join(notes[-1:])}; nothing is left to be measured")
+    jobs = [replace(job, engine=PEER, precision="fp32", bare=None) for job in _peers(jobs)] + jobs
     rows: list[SpeedRow] = []
     problems: list[str] = []
     for number, job in enumerate(jobs, 1):
@@ -122,50 +133,55 @@ def run(job: Job) -> SpeedRow:
 def _jobs(
     subject: Subject, pictures: Sequence[Path], options: BenchmarkOptions, folder: Path, notes: list[str]
 ) -> list[Job]:
-    """One job per engine, precision and batch of a subject, the peer's own first."""
-    engines = _engines(subject, options.engines)
-    bare = _bare(subject, folder, notes) if {"openvino", "onnxruntime"} & set(engines) else None
-    sides = [(engine, precision) for engine in engines for precision in _precisions(subject, engine, options)]
-    if subject.peer is not None:
-        sides.insert(0, (PEER, "fp32"))
+    """One job per engine, precision and batch of a subject; a note where no engine is there that runs it."""
+    asked = options.engines
+    engines = [name for name in subject.engines if (_installed(name) if asked is None else name in asked)]
+    if not engines:
+        wanted = f"of {', '.join(asked)} " if asked else "that is installed "
+        notes.append(f"{subject.label} {subject.precision}: no engine {wanted}runs {subject.file.name} "
+                     f"({', '.join(subject.engines)} would)")  # fmt: skip
+        return []
+    bare = _bare(subject, folder, notes)
     return [
         Job(
-            label=subject.label, model=str(subject.weights if engine == "torch" else subject.exported),
-            engine=engine, precision=precision, batch=batch, threads=options.threads or cores(),
-            pictures=tuple(str(path) for path in pictures), seconds=options.seconds, rounds=options.rounds,
-            bare=None if engine in ("torch", PEER) or bare is None else str(bare),
-            peer=None if subject.peer is None else str(subject.peer),
+            label=subject.label, model=str(subject.file), engine=engine, precision=precision, batch=batch,
+            threads=options.threads or cores(), pictures=tuple(str(path) for path in pictures),
+            seconds=options.seconds, rounds=options.rounds,
+            bare=None if bare is None else str(bare), peer=None if subject.peer is None else str(subject.peer),
         )
-        for engine, precision in sides
+        for engine in engines
+        for precision in _precisions(subject, engine, options)
         for batch in options.batches
     ]  # fmt: skip
 
 
-def _engines(subject: Subject, asked: Sequence[str] | None) -> list[str]:
-    """The engines that are asked for, or those that are installed, as far as they run a file of the subject."""
-    fitting = ["openvino", "onnxruntime"] if subject.exported is not None else []
-    fitting += ["torch"] if subject.weights is not None else []
-    chosen = [engine for engine in fitting if (_version(engine) if asked is None else engine in asked)]
-    if not chosen:
-        wanted = f"of {', '.join(asked)} " if asked else "that is installed "
-        raise ModelError(f"{subject.label}: no engine {wanted}runs it; those that would: {', '.join(fitting)}")
-    return chosen
+def _precisions(subject: Subject, engine: str, options: BenchmarkOptions) -> list[str]:
+    """Those that are asked for, as far as the engine can choose when it opens the file."""
+    if subject.precision != "fp32":
+        return [subject.precision]
+    chooses = engine == "openvino" or not is_exported(subject.file)
+    return [word for word in options.precisions if word == "fp32" or (word == "bf16" and chooses)]
 
 
-def _precisions(subject: Subject, engine: str, options: BenchmarkOptions) -> tuple[str, ...]:
-    """Those that are asked for, as far as the engine can choose; a file of int8 or fp16 has its own alone."""
-    own = "fp32" if engine == "torch" or subject.exported is None else read_onnx(subject.exported).precision
-    if own not in ("fp32", "bf16"):
-        return (own,)
-    return options.precisions if engine != "onnxruntime" else (own,)
+def _peers(jobs: Sequence[Job]) -> list[Job]:
+    """One job per twin and batch."""
+    found = {(job.peer, job.batch): job for job in reversed(jobs) if job.peer is not None}
+    return list(reversed(found.values()))
 
 
 def _bare(subject: Subject, folder: Path, notes: list[str]) -> Path | None:
-    """The exported file without post-processing, or none and a note."""
-    assert subject.exported is not None
-    target = folder / f"{subject.exported.stem}.bare.onnx"
+    """An .onnx file without the NMS that it holds, or none; a note where it cannot be taken off."""
+    if not is_exported(subject.file):
+        notes.append(f"{subject.label} {subject.precision} on torch: network and post-processing are not told apart")
+        return None
+    if subject.file.suffix.lower() != ".onnx":
+        notes.append(f"{subject.file.name}: network and post-processing are told apart for .onnx files alone")
+        return None
+    if read_onnx(subject.file).head != "nms":
+        return None
+    target = folder / f"{subject.label}.{subject.precision}.bare.onnx"
     try:
-        write_bare(subject.exported, target)
+        write_bare(subject.file, target)
     except ModelError as error:
         notes.append(str(error))
         return None
@@ -197,6 +213,11 @@ def _busy() -> list[str]:
 def cores() -> int:
     """The CPU cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _installed(engine: str) -> bool:
+    """Whether the runtime is there."""
+    return _version(_PACKAGE_OF.get(engine, engine)) is not None
 
 
 def _version(package: str) -> str | None:

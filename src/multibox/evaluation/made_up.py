@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from multibox.network.build import build_model
+from multibox.network.heads import LevelHead
 from multibox.network.model import SSD
 from multibox.network.normalize import Normalize
 from multibox.network.shared_head import SharedHead
@@ -54,10 +55,10 @@ def passing(logits: Tensor, spec: ModelSpec) -> int:
 def _predictors(model: SSD) -> tuple[list[nn.Conv2d], list[nn.Conv2d]]:
     """The last convolutions of the class and of the box predictors."""
     head = model.head
-    shared = isinstance(head, SharedHead)
-    parts = ([head.class_predictor], [head.box_predictor]) if shared else (head.classes, head.boxes)
-    classes, boxes = ([_last(part) for part in predictors] for predictors in parts)
-    return classes, boxes
+    if isinstance(head, SharedHead):
+        return [_last(head.class_predictor)], [_last(head.box_predictor)]
+    assert isinstance(head, LevelHead)
+    return [_last(part) for part in head.classes], [_last(part) for part in head.boxes]
 
 
 def _last(predictor: nn.Module) -> nn.Conv2d:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from multibox.errors import MultiboxError
 
@@ -48,6 +48,11 @@ class Job:
     def name(self) -> str:
         """What a person calls it."""
         return f"{self.label} {self.engine} {self.precision} batch {self.batch}"
+
+    @property
+    def choice(self) -> Literal["bf16"] | None:
+        """The precision that is chosen when the file is opened; none: the file's own."""
+        return "bf16" if self.precision == "bf16" else None
 
 
 def main() -> int:
@@ -116,20 +121,20 @@ class _Ours:
         from multibox.prediction.detector import load
 
         self._job = job
-        self._detector: Detector = load(job.model, job.engine, threads=job.threads, precision=job.precision)  # type: ignore[arg-type]
+        self._detector: Detector = load(job.model, job.engine, threads=job.threads, precision=job.choice)  # type: ignore[arg-type]
         self._pictures: list[bytes] = []
 
     def first(self) -> None:
         """The first picture, from its file."""
         from multibox.images.read import read_bytes
 
-        self._detector.predict(self._job.pictures[0])
+        next(self._detector.stream(self._job.pictures[0]))
         self._pictures = [read_bytes(path) for path in self._job.pictures]
 
     @property
     def chunk(self) -> int:
         """Pictures of one `stream`."""
-        return max(16, 4 * self._job.batch)
+        return max(8, 4 * self._job.batch)
 
     def call(self) -> object:
         """The bytes of one batch to detections."""
@@ -161,17 +166,21 @@ class _Ours:
             "resize": lambda: [prepare(image, spec.input) for image in images],
             "engine": lambda: engine.run(batch),
         }
-        if self._job.bare is not None:
-            bare = _open_bare(self._job)
-            parts["network"] = lambda: bare(batch)
-        return parts
+        infer = _open_bare(self._job) if self._job.bare is not None else _network_of(engine)
+        return parts if infer is None else {**parts, "network": lambda: infer(batch)}
+
+
+def _network_of(engine: Any) -> Callable[[Any], object] | None:
+    """The network of an engine whose NMS is done outside of its file; none where it is inside."""
+    description = getattr(engine, "description", None)
+    return engine.infer if description is not None and description.head != "nms" else None
 
 
 def _open_bare(job: Job) -> Callable[[Any], object]:
     """The network of an exported file without its post-processing, on the job's engine."""
     from multibox.prediction.engines import open_engine
 
-    engine: Any = open_engine(Path(str(job.bare)), job.engine, threads=job.threads, precision=job.precision)  # type: ignore[arg-type]
+    engine: Any = open_engine(Path(str(job.bare)), job.engine, threads=job.threads, precision=job.choice)  # type: ignore[arg-type]
     infer: Callable[[Any], object] = engine.infer
     return infer
 
