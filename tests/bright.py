@@ -19,6 +19,7 @@ class BrightEngine:
     """Boxes each of the three colours where it is much brighter than the others; the score is its mean brightness."""
 
     name = "bright"
+    calls = 1
 
     def __init__(self, resize: str = "stretch") -> None:
         spec = load_spec("ssdlite320_mobilenet_v3_large").with_names(NAMES, (11, 22, 33))

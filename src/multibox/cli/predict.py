@@ -16,9 +16,15 @@ from multibox.cli.tiling import OverlapOption, TilesOption, WholeOption, tiles_o
 from multibox.errors import DataError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from multibox.cli.progress import Progress
     from multibox.prediction.detector import Detector
+    from multibox.prediction.sources import Entry
     from multibox.results.prediction import Prediction
+
+_MANY = 16
+"""From so many files on, it is their number per second that counts."""
 
 
 def predict(
@@ -91,9 +97,9 @@ def predict(
     from multibox.results.save import Saver
 
     formats, cuts = _formats(format), tiles_of(tiles, tile_overlap, tile_whole)
-    with logs_to_stderr(quiet):
-        detector = load(model, engine, threads=threads, precision=precision)
     entries = list(expand([*(source or []), *(sources or [])] or sample_photo()))
+    with logs_to_stderr(quiet):
+        detector = load(model, engine, threads=threads, precision=precision, calls=_calls(entries, threads))
     ending = Ending(max_frames, seconds, signals=any(entry.address is not None for entry in entries))
     found = detector.stream(
         entries,
@@ -163,6 +169,14 @@ class _Talk:
         if folder is not None:
             text += f"; results in {folder}"
         typer.echo(text, err=self._json)
+
+
+def _calls(entries: Sequence[Entry], threads: int | None) -> int:
+    """How many pictures are worked on at a time: one by all threads where there are few, or one for each thread."""
+    from multibox.prediction.engines.base import cores
+
+    many = len(entries) >= _MANY or any(entry.video for entry in entries)
+    return threads or cores() if many and all(entry.address is None for entry in entries) else 1
 
 
 def _liveness(prediction: Prediction) -> str:

@@ -19,6 +19,7 @@ from multibox.evaluation.speed import SpeedReport, SpeedRow
 from multibox.evaluation.stopwatch import WARM_CALLS
 from multibox.images.read import read_size
 from multibox.prediction.engines import RUNTIMES, is_exported
+from multibox.prediction.engines.base import cores
 from multibox.prediction.engines.onnx_file import read_onnx
 from multibox.prediction.sources import expand
 
@@ -208,11 +209,6 @@ def _busy() -> list[str]:
     if load <= _BUSY * cores():
         return []
     return [f"other programs kept {load:.1f} of {cores()} cores busy in the last minute; times are too long for it"]
-
-
-def cores() -> int:
-    """The CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _installed(engine: str) -> bool:

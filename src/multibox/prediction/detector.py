@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,8 +16,9 @@ import numpy.typing as npt
 
 from multibox.errors import UsageError, did_you_mean
 from multibox.images.read import read_image
+from multibox.prediction.ahead import ahead
 from multibox.prediction.live import Live
-from multibox.prediction.reading import Loaded, Reading, load_batches
+from multibox.prediction.reading import LiveEntry, Loaded, Reading, load_files, load_live
 from multibox.prediction.sources import Entry, Pixels, Source
 from multibox.prediction.tiles import Tiles, View, join, views_of
 from multibox.results.prediction import NOTHING, Objects, Prediction
@@ -41,19 +43,21 @@ def load(
     *,
     threads: int | None = None,
     precision: Precision | None = None,
+    calls: int = 1,
 ) -> Detector:
     """A detector from a model: a checkpoint, an exported .onnx, a sheet's name whose published weights are then fetched
     into the cache (`weights.fetch`), or `default`, the one inside the package.
 
     `engine` runs it (`auto` takes what fits the file); `threads` limits its CPU threads. `precision` is that of the
-    network's arithmetic: of an exported file its own where none is given, of weights fp32. Raises `ModelError` for a
-    file that cannot be used so, naming the way out.
+    network's arithmetic: of an exported file its own where none is given, of weights fp32. With more than one of
+    `calls` the threads work on as many pictures at a time: `stream` is faster then, a single picture slower. Raises
+    `ModelError` for a file that cannot be used so, naming the way out.
     """
     from multibox import zoo
     from multibox.prediction.engines import open_engine
 
     path = zoo.builtin_detector() if str(model) == "default" else model
-    return Detector(open_engine(path, engine, threads=threads, precision=precision))
+    return Detector(open_engine(path, engine, threads=threads, precision=precision, calls=calls))
 
 
 class Detector:
@@ -132,18 +136,39 @@ class Detector:
             tiles=tiles,
             live=live or Live(),
         )
-        return self._run(load_batches(sources, reading), batch, keep)
+        return self._run(sources, reading, keep)
 
-    def _run(self, batches: Generator[list[Loaded]], batch: int, keep: _Choice) -> Generator[Prediction]:
-        """Batches through the engine; broken items keep their place in the order."""
-        with closing(batches):
+    def _run(
+        self, sources: Source | Entry | Iterable[Source | Entry], reading: Reading, keep: _Choice
+    ) -> Generator[Prediction]:
+        """Files by as many calls of the engine as it was opened for, then live sources one after the other."""
+        work = partial(self._found, reading.batch, keep)
+        live: list[LiveEntry] = []
+        with closing(load_files(sources, reading, live)) as batches:
+            if self.engine.calls == 1:
+                for items in batches:
+                    yield from work(items)
+            else:
+                calls = self.engine.calls
+                with closing(ahead(batches, work, waiting=2 * calls, workers=calls)) as found:
+                    for predictions in found:
+                        yield from predictions
+        with closing(load_live(live, reading)) as batches:
             for items in batches:
-                start = time.perf_counter()
-                raw = iter(self._look([view for item in items for view in item.views], batch))
-                share = (time.perf_counter() - start) / max(1, sum(len(item.views) for item in items))
-                for item in items:
-                    found = keep.of(list(islice(raw, len(item.views))), item.views) if item.views else NOTHING
-                    yield item.predicted(found, share * len(item.views))
+                yield from work(items)
+
+    def _found(self, batch: int, keep: _Choice, items: Sequence[Loaded]) -> list[Prediction]:
+        """One batch through the engine; broken items keep their place in the order."""
+        start = time.perf_counter()
+        raw = iter(self._look([view for item in items for view in item.views], batch))
+        share = (time.perf_counter() - start) / max(1, sum(len(item.views) for item in items))
+        return [
+            item.predicted(
+                keep.of(list(islice(raw, len(item.views))), item.views) if item.views else NOTHING,
+                share * len(item.views),
+            )
+            for item in items
+        ]
 
     def _look(self, views: Sequence[View], batch: int) -> list[RawDetections]:
         """What the engine finds in each view, `batch` of them at once."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -80,20 +80,29 @@ class Loaded:
         )
 
 
-def load_batches(sources: Source | Entry | Iterable[Source | Entry], reading: Reading) -> Generator[list[Loaded]]:
-    """All pictures and frames, `reading.batch` at once: files in order, read a little ahead; then all live sources,
-    those frames that are there.
+LiveEntry = tuple[Entry, str]
+"""A live source and its name."""
+
+
+def load_files(
+    sources: Source | Entry | Iterable[Source | Entry], reading: Reading, live: list[LiveEntry]
+) -> Generator[list[Loaded]]:
+    """All pictures and frames of files in order, `reading.batch` at once, read a little ahead; live sources are put
+    aside in `live`.
     """
-    live: list[tuple[Entry, str]] = []
     work = partial(_load, reading)
     waiting = 2 * reading.batch + reading.workers
     with closing(ahead(_items(sources, reading.stride, live), work, waiting=waiting, workers=reading.workers)) as items:
         while batch := list(islice(items, reading.batch)):
             yield batch
+
+
+def load_live(live: Sequence[LiveEntry], reading: Reading) -> Generator[list[Loaded]]:
+    """Of all live sources those frames that are there, at most `reading.batch` at once."""
     addresses = [entry.address for entry, _ in live if entry.address is not None]
     with closing(watch(addresses, reading.stride, reading.live, most=reading.batch)) as shots:
         for turn in shots:
-            yield [work(_of_shot(*live[shot.source], shot)) for shot in turn]
+            yield [_load(reading, _of_shot(*live[shot.source], shot)) for shot in turn]
 
 
 def _of_shot(entry: Entry, name: str, shot: Shot) -> Item:
@@ -104,9 +113,7 @@ def _of_shot(entry: Entry, name: str, shot: Shot) -> Item:
     return Item(entry=entry, name=f"{name}_{shot.number:06d}", pixels=shot.pixels, frame=frame, shot=shot)
 
 
-def _items(
-    sources: Source | Entry | Iterable[Source | Entry], stride: int, live: list[tuple[Entry, str]]
-) -> Iterator[Item]:
+def _items(sources: Source | Entry | Iterable[Source | Entry], stride: int, live: list[LiveEntry]) -> Iterator[Item]:
     """One item per picture and per frame, each with a name of its own; live sources are put aside, with theirs."""
     taken: set[str] = set()
     for entry in expand(sources):

@@ -60,8 +60,9 @@ def test_torch_in_bfloat16_is_near_float32_and_leaves_the_model_as_it_was(net) -
     assert near.boxes.dtype == near.scores.dtype == np.float32
     assert isinstance(low, Engine)
     assert near.scores.tolist() != found.scores.tolist()
-    assert near.scores[:10] == pytest.approx(found.scores[:10], rel=0.1)
-    assert (near.boxes[:3] - found.boxes[:3]) == pytest.approx(0, abs=0.03)
+    best = found.scores > 0.3
+    assert best.any()
+    assert near.scores[: best.sum()] == pytest.approx(found.scores[best], abs=0.05)
 
 
 @pytest.mark.parametrize(

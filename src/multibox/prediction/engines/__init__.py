@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from multibox.errors import ModelError, UsageError, did_you_mean
-from multibox.prediction.engines.base import Engine
+from multibox.prediction.engines.base import Engine, Running
 from multibox.prediction.engines.description import Precision
 
 EngineName = Literal["auto", "torch", "openvino", "onnxruntime", "executorch", "litert", "tensorrt"]
@@ -28,25 +28,28 @@ _WAYS = {"torch": "pip install 'multibox[train]'", "litert": "pip install ai-edg
 
 
 def open_engine(
-    model: str | Path, engine: EngineName = "auto", *, threads: int | None = None, precision: Precision | None = None
+    model: str | Path,
+    engine: EngineName = "auto",
+    *,
+    threads: int | None = None,
+    precision: Precision | None = None,
+    calls: int = 1,
 ) -> Engine:
     """The engine for a model file: an exported one (`RUNTIMES`) on its runtime, weights on torch.
 
-    `auto` takes the fastest that is installed and can read the file. `threads` limits its CPU threads (all where None).
-    `precision` is that of the network's arithmetic; none: the file's own, fp32 for weights. Raises `UsageError` for an
-    unknown engine, `ModelError` where file, engine and precision do not fit or something is missing.
+    `auto` takes the fastest that is installed and can read the file. The others are those of `Running`. Raises
+    `UsageError` for an unknown engine, `ModelError` where file, engine and precision do not fit or something lacks.
     """
     known = get_args(EngineName)
     if engine not in known:
         raise UsageError(f"no engine '{engine}'{did_you_mean(engine, known)} (known: {', '.join(known)})")
-    if threads is not None and threads < 1:
-        raise UsageError(f"threads is {threads}; it must be 1 or more")
+    running = Running(threads=threads, precision=precision, calls=calls)
     path = Path(model)
     if is_exported(path):
-        return _open_exported(path, engine, threads, precision)
+        return _open_exported(path, engine, running)
     if engine not in ("auto", "torch"):
         raise ModelError(f"{path}: engine '{engine}' runs exported files; make one with 'multibox export {path}'")
-    return _open_torch(path, threads, precision)
+    return _open_torch(path, running)
 
 
 def is_exported(path: Path) -> bool:
@@ -58,7 +61,7 @@ def is_exported(path: Path) -> bool:
     return path.suffix.lower() in RUNTIMES
 
 
-def _open_exported(path: Path, engine: EngineName, threads: int | None, precision: Precision | None) -> Engine:
+def _open_exported(path: Path, engine: EngineName, running: Running) -> Engine:
     """An exported file on the engine that is asked for, or on the first that is installed."""
     able = RUNTIMES[path.suffix.lower()]
     if engine != "auto" and engine not in able:
@@ -73,14 +76,14 @@ def _open_exported(path: Path, engine: EngineName, threads: int | None, precisio
         wanted = able[-1] if engine == "auto" else engine
         way = _WAYS.get(wanted, f"pip install {wanted}")
         raise ModelError(f"{path}: engine '{wanted}' is not installed here; run: {way}")
-    return _open_on(path, chosen, threads, precision)
+    return _open_on(path, chosen, running)
 
 
-def _open_on(path: Path, engine: EngineName, threads: int | None, precision: Precision | None) -> Engine:
+def _open_on(path: Path, engine: EngineName, running: Running) -> Engine:
     """An exported file on an engine that is installed and runs such files."""
     if engine in ("openvino", "onnxruntime"):
-        return _open_graph(path, engine, threads, precision)
-    if precision is not None:
+        return _open_graph(path, engine, running)
+    if running.precision is not None:
         raise ModelError(f"{path}: '{engine}' computes as the file was exported; leave out precision, or export anew")
     if engine == "executorch":
         from multibox.prediction.engines.executorch_engine import ExecuTorchEngine
@@ -94,30 +97,30 @@ def _open_on(path: Path, engine: EngineName, threads: int | None, precision: Pre
         from multibox.prediction.engines.litert_engine import LiteRtEngine
         from multibox.prediction.engines.litert_file import read_litert
 
-        return LiteRtEngine(read_litert(path), threads)
+        return LiteRtEngine(read_litert(path), running.threads)
     from multibox.prediction.engines.program_engine import ProgramEngine
     from multibox.prediction.engines.program_file import read_program
 
-    return ProgramEngine(read_program(path), threads)
+    return ProgramEngine(read_program(path), running.threads)
 
 
-def _open_graph(path: Path, engine: EngineName, threads: int | None, precision: Precision | None) -> Engine:
+def _open_graph(path: Path, engine: EngineName, running: Running) -> Engine:
     """An ONNX file or OpenVINO's own pair of files."""
     from multibox.prediction.engines.ir_file import read_ir
     from multibox.prediction.engines.onnx_file import read_onnx
 
     file = read_ir(path) if path.suffix.lower() == ".xml" else read_onnx(path)
-    file = file.computing_in(precision or file.precision, engine)
+    file = file.computing_in(running.precision or file.precision, engine)
     if engine == "openvino":
         from multibox.prediction.engines.openvino_engine import OpenVinoEngine
 
-        return OpenVinoEngine(file, threads)
+        return OpenVinoEngine(file, running.threads, running.calls)
     from multibox.prediction.engines.onnxruntime_engine import OnnxRuntimeEngine
 
-    return OnnxRuntimeEngine(file, threads)
+    return OnnxRuntimeEngine(file, running.threads, running.calls)
 
 
-def _open_torch(path: Path, threads: int | None, precision: Precision | None) -> Engine:
+def _open_torch(path: Path, running: Running) -> Engine:
     """Weights on torch, where it is installed."""
     if not _installed("torch"):
         raise ModelError(
@@ -129,7 +132,7 @@ def _open_torch(path: Path, threads: int | None, precision: Precision | None) ->
     from multibox.zoo.models import load_model
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    return TorchEngine(load_model(path).to(device), threads, precision or "fp32")
+    return TorchEngine(load_model(path).to(device), running.threads, running.precision or "fp32")
 
 
 def _installed(engine: str) -> bool:

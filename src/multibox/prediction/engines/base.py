@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from multibox.errors import UsageError
+from multibox.prediction.engines.description import Precision
 from multibox.spec import ModelSpec
 
 
@@ -22,6 +25,29 @@ class RawDetections(NamedTuple):
     labels: NDArray[np.int64]
 
 
+def cores() -> int:
+    """The CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Running:
+    """How a model is to be run: CPU `threads` (none: all), shared by so many `calls` at a time, and the `precision` of
+    the network's arithmetic (none: an exported file's own, fp32 for weights).
+    """
+
+    threads: int | None = None
+    precision: Precision | None = None
+    calls: int = 1
+
+    def __post_init__(self) -> None:
+        """Raises `UsageError` for numbers below 1."""
+        for name in ("threads", "calls"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UsageError(f"{name} is {value}; it must be 1 or more")
+
+
 @runtime_checkable
 class Engine(Protocol):
     """A model on a runtime. `run` may be called from several threads at once."""
@@ -33,6 +59,10 @@ class Engine(Protocol):
     @property
     def name(self) -> str:
         """`torch`, `openvino`, `onnxruntime`, `executorch`, `litert` or `tensorrt`."""
+
+    @property
+    def calls(self) -> int:
+        """How many calls at a time it was opened for; more wait for each other."""
 
     def run(self, batch: NDArray[np.uint8]) -> list[RawDetections]:
         """Detections of uint8 images [n, h, w, 3], RGB, at the size that `spec.input` tells; n may be 0."""

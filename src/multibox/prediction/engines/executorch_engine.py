@@ -23,6 +23,7 @@ class ExecuTorchEngine:
     """A program for a fixed number of images, on the CPU; it serves one caller at a time."""
 
     name = "executorch"
+    calls = 1
 
     def __init__(self, path: str | Path) -> None:
         """Raises `ModelError` where the runtime refuses the file, or multibox did not export it."""

@@ -20,6 +20,7 @@ class LiteRtEngine:
     """A file for a fixed number of images, on the CPU; it serves one caller at a time."""
 
     name = "litert"
+    calls = 1
 
     def __init__(self, file: ModelFile, threads: int | None = None) -> None:
         """`threads`: CPU threads, the runtime's choice where None. Raises `ModelError` where it refuses the file."""

@@ -40,12 +40,16 @@ class OpenVinoEngine:
 
     name = "openvino"
 
-    def __init__(self, file: ModelFile, threads: int | None = None) -> None:
-        """`threads`: CPU threads, all where None. The compiled model is cached in MULTIBOX_CACHE where that is set."""
+    def __init__(self, file: ModelFile, threads: int | None = None, calls: int = 1) -> None:
+        """`threads`: CPU threads, all where None, shared by so many `calls` at a time. The compiled model is cached in
+        MULTIBOX_CACHE where that is set.
+        """
         self.spec: ModelSpec = file.spec
+        self.calls = calls
         self._finish = finisher(file.description, file.path)
         self._file = file
-        self._options: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": _arithmetic(file)}
+        self._options: dict[str, Any] = {"NUM_STREAMS": calls, "INFERENCE_PRECISION_HINT": _arithmetic(file)}
+        self._options["PERFORMANCE_HINT"] = "LATENCY" if calls == 1 else "THROUGHPUT"
         if threads is not None:
             self._options["INFERENCE_NUM_THREADS"] = threads
         if cache := os.environ.get("MULTIBOX_CACHE"):

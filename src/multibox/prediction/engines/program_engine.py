@@ -22,6 +22,7 @@ class ProgramEngine:
     """A torch program, on the CPU."""
 
     name = "torch"
+    calls = 1
 
     def __init__(self, file: ModelFile, threads: int | None = None) -> None:
         """`threads`: CPU threads of torch in this whole process, unchanged where None."""

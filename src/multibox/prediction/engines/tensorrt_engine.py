@@ -27,6 +27,7 @@ class TensorRtEngine:
     """An engine for a fixed number of images; it serves one caller at a time."""
 
     name = "tensorrt"
+    calls = 1
 
     def __init__(self, path: str | Path) -> None:
         """Raises `ModelError` where there is no GPU, and where TensorRT refuses the file (one of another GPU)."""

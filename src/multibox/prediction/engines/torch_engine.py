@@ -23,6 +23,7 @@ class TorchEngine:
     """A model in evaluation mode, on the device where it is; decoding and NMS are fp32 in every precision."""
 
     name = "torch"
+    calls = 1
 
     def __init__(self, model: SSD, threads: int | None = None, precision: Precision = "fp32") -> None:
         """`threads`: CPU threads of torch in this whole process, unchanged where None. Another `precision` than fp32
