@@ -2,9 +2,9 @@
 
 torchvision's two SSDs get random weights of which about 2,000 (prior, class) pairs pass the threshold on the photo, as
 after training (`multibox.evaluation.made_up`); torchvision's own model gets the very same ones. Files are kept in the
-folder of `--files` and used again: `NAME.safetensors` (ours), `NAME.pth` (the twin), `NAME.fp32.onnx`,
-which OpenVINO also runs in bf16; every further `NAME.WORD.onnx` or `.xml` that lies there, such as one that `multibox export
-NAME.safetensors --precision int8 --calibrate FOLDER -o NAME.int8.onnx` wrote, takes part under that word.
+folder of `--files` and used again: `NAME.safetensors` (ours), `NAME.pth` (the twin), `NAME.fp32.onnx`, which OpenVINO
+also runs in bf16. Every further `NAME.WORD.onnx` or `.xml` that lies there takes part under that word, such as one that
+`multibox export NAME.safetensors --precision int8 --calibrate FOLDER -o NAME.int8.onnx` wrote.
 """
 
 from __future__ import annotations
