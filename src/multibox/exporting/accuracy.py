@@ -117,7 +117,7 @@ def _overlap(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray
     shared = np.prod(np.clip(high - low, 0, None), axis=2)
     areas = [np.prod(boxes[:, 2:] - boxes[:, :2], axis=1) for boxes in (first, second)]
     union = areas[0][:, None] + areas[1][None] - shared
-    return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+    return np.asarray(np.divide(shared, union, out=np.zeros_like(shared), where=union > 0), np.float32)
 
 
 def measured(accuracy: Accuracy, truth: Engine, engine: Engine, measure: Measure, max_drop: float) -> Accuracy:
