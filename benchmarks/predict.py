@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -71,7 +72,7 @@ def measure(network: Network, jpeg: bytes, threads: int, effort: Effort, folder:
     detectors = network.detectors(threads)
     sides: dict[str, Call] = {"torchvision fp32": peer(network, jpeg)}
     for name, detector in detectors.items():
-        sides[name] = lambda detector=detector: detector.predict(jpeg, conf=0.0)
+        sides[name] = partial(detector.predict, jpeg, conf=0.0)
     times = take_turns(sides, effort)
     theirs = times["torchvision fp32"]
     rows = [Row("torchvision fp32", Spread.of(theirs))]
@@ -94,7 +95,7 @@ def network_and_post(
     bare = folder / f"{network.name}-{word}-bare.onnx"
     write_bare(network.exported["fp32" if word == "bf16" else word], bare)
     precision: Literal["bf16"] | None = "bf16" if word == "bf16" else None
-    alone = open_engine(bare, detector.engine.name, threads=threads, precision=precision)  # type: ignore[arg-type]
+    alone = open_engine(bare, detector.engine.name, threads=threads, precision=precision)
     batch = prepare(read_image(jpeg), detector.spec.input).pixels[None]
     times = take_turns({"whole": lambda: detector.engine.run(batch), "bare": lambda: alone.infer(batch)}, effort)  # type: ignore[attr-defined]
     post = [whole - bare for whole, bare in zip(times["whole"], times["bare"], strict=True)]

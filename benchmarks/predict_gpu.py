@@ -47,7 +47,7 @@ class Pixels(nn.Module):
         """`model` on the device; its weights become bfloat16, the normalisation stays float32."""
         super().__init__()
         self.normalize = Normalize(model.spec.input).cuda()
-        self.network = model.to(torch.bfloat16, memory_format=torch.channels_last)
+        self.network = model.to(torch.bfloat16).to(memory_format=torch.channels_last)
 
     def forward(self, images: Tensor) -> Predictions:
         """The network's output."""

@@ -127,7 +127,8 @@ def photo_folder(folder: Path, count: int) -> list[Path]:
 
 def decode(data: bytes) -> torch.Tensor:
     """JPEG bytes as torchvision's models take them."""
-    return decode_image(torch.frombuffer(bytearray(data), dtype=torch.uint8), ImageReadMode.RGB) / 255
+    pixels: torch.Tensor = decode_image(torch.frombuffer(bytearray(data), dtype=torch.uint8), ImageReadMode.RGB)
+    return pixels / 255
 
 
 def arguments(text: str | None) -> argparse.ArgumentParser:

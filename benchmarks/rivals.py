@@ -19,6 +19,7 @@ import importlib.util
 import json
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -152,7 +153,7 @@ def yolo(path: Path, jpeg: bytes, threads: int) -> dict[str, Call]:
 
     def side(run: Run) -> Call:
         def call() -> object:
-            image = cv2.imdecode(data, cv2.IMREAD_COLOR)
+            image = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR))
             scale = min(height / image.shape[0], width / image.shape[1])
             small = cv2.resize(image, (round(image.shape[1] * scale), round(image.shape[0] * scale)))
             canvas = np.full((height, width, 3), 114, np.uint8)
@@ -185,7 +186,7 @@ def main() -> None:
         network = open_network(SSDLITE, folder, jpeg)
         sides: dict[str, Call] = {}
         for name, detector in network.detectors(args.threads).items():
-            sides[f"multibox {name}"] = lambda detector=detector: detector.predict(jpeg, conf=0.0)
+            sides[f"multibox {name}"] = partial(detector.predict, jpeg, conf=0.0)
         sides |= by_hand(network, jpeg, args.threads, folder)
         for path in args.yolo:
             sides |= yolo(path, jpeg, args.threads)

@@ -61,7 +61,7 @@ def main() -> int:
     given = json.load(sys.stdin)
     job = Job(**{**given["job"], "pictures": tuple(given["job"]["pictures"])})
     try:
-        answer = {"row": measure(job, given["started"])}
+        answer: dict[str, Any] = {"row": measure(job, given["started"])}
     except MultiboxError as error:
         answer = {"error": str(error), "code": error.exit_code}
     sys.stdout.write(json.dumps(answer) + "\n")

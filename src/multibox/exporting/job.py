@@ -43,6 +43,10 @@ class Probe(Protocol):
         """The runtime."""
 
     @property
+    def calls(self) -> int:
+        """How many calls at a time it serves."""
+
+    @property
     def batch(self) -> int | None:
         """How many images the file takes; any number where None."""
 

@@ -72,7 +72,8 @@ class CameraCapture:
         readable, frame = self._capture.retrieve()
         if not readable:
             raise DataError("the camera gave a frame that cannot be read")
-        return cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
+        turned: npt.NDArray[np.uint8] = cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
+        return turned
 
     def close(self) -> None:
         """Lets the camera go."""

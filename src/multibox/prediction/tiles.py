@@ -175,7 +175,8 @@ def _clip(boxes: Floats, bounds: Floats) -> Floats:
 def _area(boxes: Floats) -> Floats:
     """Areas; zero for boxes without any."""
     sizes = np.maximum(boxes[:, 2:] - boxes[:, :2], 0)
-    return sizes[:, 0] * sizes[:, 1]
+    areas: Floats = sizes[:, 0] * sizes[:, 1]
+    return areas
 
 
 def _bounds(place: tuple[int, int, int, int], width: int, height: int) -> tuple[float, float, float, float]:

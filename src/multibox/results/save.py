@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -44,7 +44,7 @@ class Saver:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         """Completes all files, or gives them up where the block failed in a way that nobody foresaw."""
         keep = kind is None or issubclass(kind, MultiboxError)
-        ends = [partial(video.close, keep=keep) for video in self._videos.values()]
+        ends: list[Callable[[], None]] = [partial(video.close, keep=keep) for video in self._videos.values()]
         ends += [writer.close if keep else writer.discard for writer in self._writers]
         self._videos = {}
         failures = []
