@@ -32,7 +32,7 @@ from multibox.prediction.engines.base import Engine, RawDetections
 from multibox.prediction.engines.onnx_file import read_onnx
 from multibox.prediction.engines.torch_engine import TorchEngine
 from multibox.zoo import load_spec
-from sheets import lively
+from multibox.zoo.models import load_model
 
 SPEC = load_spec("ssdlite320_mobilenet_v3_large").with_names(("cat", "dog", "cup"))
 SMALL = replace(SPEC, input=replace(SPEC.input, height=16, width=16))
@@ -314,8 +314,10 @@ def with_tail(dense: onnx.ModelProto, model: SSD, path: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_a_real_detector_is_quantised_on_both_runtimes_and_one_calibrated_on_black_is_refused(tmp_path, caplog):
-    model = lively(replace(SPEC, postprocess=replace(SPEC.postprocess, score_threshold=0.3)), logits=1.5, offsets=0.3)
+def test_a_real_detector_is_quantised_on_both_runtimes_and_one_calibrated_on_black_is_refused(
+    shared_weights, tmp_path, caplog
+):
+    model = load_model(shared_weights / "ultra_light_face_rfb_320.pth")  # random weights would multiply rounding
     photos, inference = sample_images(), Inference(model).eval()
     for kind in ("photos", "black"):
         (tmp_path / kind).mkdir()
@@ -340,9 +342,9 @@ def test_a_real_detector_is_quantised_on_both_runtimes_and_one_calibrated_on_bla
     for name in ("openvino", "onnxruntime"):
         pytest.importorskip(name)
         good, bad = (open_engine(files[kind], name, threads=1) for kind in ("photos", "black"))
-        accuracy = check_quantized(inference, [good], photos, measure=measure, max_drop=50.0)
-        assert accuracy.detections > 100
-        assert accuracy.share > 0.6, accuracy  # random weights multiply rounding: trained ones match far better
+        accuracy = check_quantized(inference, [good], photos, measure=measure, max_drop=20.0)
+        assert accuracy.detections >= len(photos)
+        assert accuracy.share > 0.8, accuracy
         assert accuracy.before > 0.95
         assert accuracy.drop is not None
         with pytest.raises(ExportError, match="calibrate with more images"):
