@@ -36,8 +36,8 @@ from multibox.data.photometric import Photometric
 from multibox.data.samples import TrainSamples
 from multibox.network.normalize import Normalize
 from multibox.spec import InputSpec
-from multibox.training.loader import to_batch
-from multibox.training.pixels import network_input
+from multibox.training.feed.loader import to_batch
+from multibox.training.feed.pixels import network_input
 
 SIDE = 300
 FILL = (123, 117, 104)

@@ -23,7 +23,7 @@ from torchvision.ops import box_iou
 from multibox.boxes.coding import to_corners
 from multibox.boxes.matching import match
 from multibox.boxes.priors import make_priors
-from multibox.training.loss import matched_loss
+from multibox.training.losses.multibox_loss import matched_loss
 from multibox.zoo import load_spec
 
 SPEC = load_spec("ssd300_vgg16.torchvision_coco")

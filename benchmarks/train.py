@@ -29,8 +29,8 @@ from torchvision.transforms import v2
 
 from multibox.data.dataset import Record
 from multibox.data.open import open_dataset
+from multibox.training.kept.results_table import read_rows
 from multibox.training.options import TrainOptions
-from multibox.training.results_table import read_rows
 from multibox.training.train import train
 
 Item = tuple[Tensor, dict[str, Tensor]]

@@ -32,9 +32,9 @@ from multibox.network.build import build_model
 from multibox.network.cost import count_macs
 from multibox.network.model import SSD
 from multibox.network.normalize import Normalize
-from multibox.training.loader import EpochSampler, TrainBatch, make_loader
-from multibox.training.loss import multibox_loss
-from multibox.training.pixels import network_input
+from multibox.training.feed.loader import EpochSampler, TrainBatch, make_loader
+from multibox.training.feed.pixels import network_input
+from multibox.training.losses.multibox_loss import multibox_loss
 from multibox.zoo import load_spec
 
 PEAKS = {"H100": 989.0, "H200": 989.0, "A100": 312.0, "L40": 181.0, "L4": 121.0, "A10": 125.0, "4090": 165.0}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 from PIL import Image
 
@@ -18,6 +19,7 @@ class BrightEngine:
     """Boxes each of the three colours where it is much brighter than the others; the score is its mean brightness."""
 
     name = "bright"
+    calls = 1
 
     def __init__(self, resize: str = "stretch") -> None:
         spec = load_spec("ssdlite320_mobilenet_v3_large").with_names(NAMES, (11, 22, 33))
@@ -38,6 +40,28 @@ class BrightEngine:
                 x1, y1, x2, y2 = xs.min(), ys.min(), xs.max() + 1, ys.max() + 1
                 boxes.append((x1 / width, y1 / height, x2 / width, y2 / height))
                 scores.append(image[ys, xs, channel].mean() / 255)
+                labels.append(channel)
+        return RawDetections(
+            np.array(boxes, np.float32).reshape(-1, 4), np.array(scores, np.float32), np.array(labels, np.int64)
+        )
+
+
+class SpotEngine(BrightEngine):
+    """Boxes every single spot of a colour, not only their extent."""
+
+    def run(self, batch: np.ndarray) -> list[RawDetections]:
+        self.batches.append(len(batch))
+        return [self._find(image) for image in batch]
+
+    def _find(self, image: np.ndarray) -> RawDetections:
+        height, width = image.shape[:2]
+        boxes, scores, labels = [], [], []
+        for channel in range(3):
+            lead = cv2.subtract(image[..., channel], cv2.max(image[..., channel - 1], image[..., channel - 2]))
+            _, _, spots, _ = cv2.connectedComponentsWithStats((lead > 64).astype(np.uint8))
+            for x, y, w, h, _ in spots[1:]:
+                boxes.append((x / width, y / height, (x + w) / width, (y + h) / height))
+                scores.append(image[y : y + h, x : x + w, channel].mean() / 255)
                 labels.append(channel)
         return RawDetections(
             np.array(boxes, np.float32).reshape(-1, 4), np.array(scores, np.float32), np.array(labels, np.int64)

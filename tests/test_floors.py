@@ -12,7 +12,7 @@ FLOORS = (
     ("network", "data"),
     ("zoo",),
     ("prediction",),
-    ("evaluation", "exporting", "serving"),
+    ("evaluation", "exporting", "scale", "serving"),
     ("training",),
     ("cli",),
 )

@@ -17,6 +17,8 @@ WITH_TORCH = (
     "multibox.zoo.hub",
     "multibox.zoo.models",
     "multibox.zoo.transfer",
+    "multibox.evaluation.made_up",
+    "multibox.evaluation.peer",
     "multibox.prediction.engines.torch_engine",
     "multibox.prediction.nvidia_hub",
 )

@@ -27,7 +27,7 @@ from multibox.images.prepare import prepare
 from multibox.images.read import read_image
 from multibox.network.model import SSD
 from multibox.network.normalize import Normalize
-from multibox.training.loss import matched_loss
+from multibox.training.losses.multibox_loss import matched_loss
 from multibox.zoo.models import load_model
 
 FOLDER = Path(os.environ.get("MULTIBOX_PARITY", fixtures.HERE)).resolve()

@@ -171,3 +171,45 @@ def test_an_exception_of_a_users_generator_is_raised_where_it_came(detector: Det
     assert len(next(stream).detections) == 1
     with pytest.raises(RuntimeError, match="unplugged"):
         next(stream)
+
+
+class Crowd(BrightEngine):
+    """Serves three calls at a time, the later ones sooner; knows how many it served at once."""
+
+    calls = 3
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._now, self.most, self._lock = 0, 0, threading.Lock()
+
+    def run(self, batch):
+        with self._lock:
+            self._now += 1
+            self.most = max(self.most, self._now)
+        time.sleep(0.02 if len(self.batches) % 3 == 0 else 0.002)
+        found = super().run(batch)
+        with self._lock:
+            self._now -= 1
+        return found
+
+
+def test_several_calls_at_a_time_keep_the_order_and_the_places_of_broken_pictures() -> None:
+    sources = [picture(red=(10 * i, 10, 10 * i + 100, 200, 255)) for i in range(20)]
+    sources[7] = b"no picture"
+    engine = Crowd()
+    one, many = (list(Detector(each).stream(sources, batch=2)) for each in (BrightEngine(), engine))
+    assert engine.most > 1
+    assert [each.error for each in many] == [each.error for each in one] and many[7].error
+    assert [each.objects.boxes.tolist() for each in many] == [each.objects.boxes.tolist() for each in one]
+
+
+def test_several_calls_at_a_time_end_with_the_stream_that_is_given_up() -> None:
+    def forever():
+        while True:
+            yield picture(red=RED)
+
+    before = threading.active_count()
+    stream = Detector(Crowd()).stream(forever())
+    next(stream)
+    stream.close()
+    assert threading.active_count() == before

@@ -57,7 +57,7 @@ def test_lists_are_flattened_and_an_array_of_images_is_a_list(folder: Path) -> N
     [
         ("none.jpg", "no such file"),
         ("none*.jpg", "no file matches"),
-        ("https://example.org/a.jpg", "addresses are not fetched"),
+        ("https://example.org/a.jpg", "addresses of files are not fetched"),
         ("a\0b.jpg", "a\0b.jpg: "),
         ("x" * 5000, "xxx: "),
         (3.5, "float is not an image"),

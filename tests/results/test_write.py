@@ -9,11 +9,10 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-import supervision as sv
 
 from multibox.errors import MultiboxError, UsageError
 from multibox.results.files import AtomicFile, run_folder
-from multibox.results.prediction import Frame, Prediction
+from multibox.results.prediction import NOTHING, Frame, Objects, Prediction
 from multibox.results.save import Saver
 from multibox.results.write import FORMATS, open_writer
 
@@ -21,19 +20,19 @@ NAMES, IDS = ("person", "cup & <saucer>", "кошка"), (1, 47, 90)
 
 
 def predicted(name: str, boxes: list[list[float]], labels: list[int], **more) -> Prediction:
-    found = sv.Detections(
-        xyxy=np.array(boxes, np.float32).reshape(-1, 4),
-        confidence=np.linspace(0.9, 0.5, len(labels), dtype=np.float32),
-        class_id=np.array(labels, np.int64),
-        data={"class_name": np.array(NAMES)[np.array(labels, np.int64)]},
+    found = Objects(
+        boxes=np.array(boxes, np.float32).reshape(-1, 4),
+        scores=np.linspace(0.9, 0.5, len(labels), dtype=np.float32),
+        labels=np.array(labels, np.int64),
+        names=np.array(NAMES)[np.array(labels, np.int64)],
     )
-    return Prediction(path=Path(f"photos/{name}.jpg"), name=name, detections=found, width=200, height=100, **more)
+    return Prediction(path=Path(f"photos/{name}.jpg"), name=name, objects=found, width=200, height=100, **more)
 
 
 PREDICTIONS = [
     predicted("000000000139", [[10, 20, 60, 70.5], [-5, 90, 250, 99.2]], [0, 2]),
     predicted("empty", [], []),
-    Prediction(path=Path("broken.jpg"), name="broken", detections=sv.Detections.empty(), error="broken.jpg is broken"),
+    Prediction(path=Path("broken.jpg"), name="broken", objects=NOTHING, error="broken.jpg is broken"),
     predicted("cat", [[199.7, 99.8, 199.9, 99.9]], [1]),
 ]
 

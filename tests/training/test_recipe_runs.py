@@ -8,9 +8,9 @@ import cv2
 import pytest
 
 from multibox.data.open import open_dataset
+from multibox.training.loop.schedule import make_schedule
 from multibox.training.options_file import make_options
 from multibox.training.recipe import list_recipes, load_recipe
-from multibox.training.schedule import make_schedule
 from multibox.training.train import train
 from multibox.zoo import load_spec
 

@@ -6,7 +6,7 @@ import torch
 from multibox.data.augment import AugmentSpec
 from multibox.data.open import open_dataset
 from multibox.data.samples import TrainSamples
-from multibox.training.loader import make_loader
+from multibox.training.feed.loader import make_loader
 from multibox.training.options_file import read_options
 from multibox.zoo import load_spec
 

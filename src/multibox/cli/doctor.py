@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json as json_text
-import os
 import platform
 import time
 from importlib import metadata
@@ -17,11 +16,13 @@ _EXTRA = ("openvino", "torch", "torchvision", "timm", "lightning", "onnx", "onnx
 
 def doctor(json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:
     """Check this installation; the exit code is 1 where the detector in the box does not work."""
+    from multibox.prediction.engines.base import cores
+
     trial = _try_detector()
     report = {
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
-        "cores": _cores(),
+        "cores": cores(),
         "packages": {name: _version(name) for name in (*_CORE, *_EXTRA)},
         "engines": _engines(),
         "detector": trial,
@@ -41,11 +42,6 @@ def _version(package: str) -> str | None:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return None
-
-
-def _cores() -> int:
-    """The CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _engines() -> dict[str, str]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from multibox.cli.tiling import OverlapOption, TilesOption, WholeOption, tiles_of
 from multibox.errors import DataError
 
 if TYPE_CHECKING:
@@ -15,7 +16,8 @@ if TYPE_CHECKING:
     from multibox.evaluation.evaluate import Progress as Progressed
     from multibox.evaluation.report import Report
     from multibox.prediction.detector import Detector
-    from multibox.training.processes import Processes
+    from multibox.prediction.tiles import Tiles
+    from multibox.training.processes.launched import Processes
 
 
 def evaluate(
@@ -35,7 +37,14 @@ def evaluate(
         float | None,
         typer.Option("--conf", "--threshold", min=0, max=1, help="Least score; none: the model's own threshold."),
     ] = None,
+    tiles: TilesOption = None,
+    tile_overlap: OverlapOption = 0.2,
+    tile_whole: WholeOption = True,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first images of the split.")] = None,
+    precision: Annotated[
+        Literal["fp32", "bf16", "fp16"] | None,
+        typer.Option(help="The network's arithmetic; none: as the file was exported, fp32 for weights."),
+    ] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of the engine.")] = None,
     save_dir: Annotated[
         Path | None, typer.Option("--save-dir", help="Write metrics.json, predictions.json, precision_recall.csv here.")
@@ -53,16 +62,17 @@ def evaluate(
     from multibox.cli.progress import Progress
     from multibox.data.open import open_dataset
     from multibox.prediction.detector import load
-    from multibox.training.processes import find_processes
+    from multibox.training.processes.launched import find_processes
 
+    cuts = tiles_of(tiles, tile_overlap, tile_whole)
     dataset = open_dataset(data, split)
     if limit is not None:
         dataset = replace(dataset, records=dataset.records[:limit])
     processes = find_processes()
     with logs_to_stderr(quiet, processes.rank):
-        detector = load(given or model, engine, threads=threads)
+        detector = load(given or model, engine, threads=threads, precision=precision)
     with Progress(-(-len(dataset) // processes.world), shown=not quiet and processes.rank == 0) as progress:
-        report = _measure(detector, dataset, processes, batch, conf, lambda done, total: progress.step())
+        report = _measure(detector, dataset, processes, batch, conf, cuts, lambda done, total: progress.step())
     if report is None:
         return
     if save_dir is not None:
@@ -81,19 +91,27 @@ def evaluate(
 
 
 def _measure(
-    detector: Detector, dataset: Dataset, processes: Processes, batch: int, conf: float | None, progress: Progressed
+    detector: Detector,
+    dataset: Dataset,
+    processes: Processes,
+    batch: int,
+    conf: float | None,
+    tiles: Tiles | None,
+    progress: Progressed,
 ) -> Report | None:
     """The report; none where rank 0 of several processes has it."""
     from multibox.evaluation.evaluate import evaluate
     from multibox.evaluation.sharing import find_share, score_shares
 
     if processes.world == 1:
-        return evaluate(detector, dataset, batch=batch, conf=conf, progress=progress)
-    from multibox.training import group
+        return evaluate(detector, dataset, batch=batch, conf=conf, progress=progress, tiles=tiles)
+    from multibox.training.processes import group
 
     with group.joined("cpu"):
         rank, world = processes.rank, processes.world
-        share = find_share(detector, dataset, rank=rank, world=world, batch=batch, conf=conf, progress=progress)
+        share = find_share(
+            detector, dataset, rank=rank, world=world, batch=batch, conf=conf, progress=progress, tiles=tiles
+        )
         shares = group.gather(share)
         return score_shares(detector, dataset, shares) if shares else None
 

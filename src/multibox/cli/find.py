@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from multibox.errors import UsageError
-from multibox.training.processes import find_processes
+from multibox.training.processes.launched import find_processes
 
 if TYPE_CHECKING:
     from multibox.training.options import TrainOptions

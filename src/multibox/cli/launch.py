@@ -6,7 +6,7 @@ import os
 import sys
 
 from multibox.errors import UsageError
-from multibox.training.processes import find_processes
+from multibox.training.processes.launched import find_processes
 
 
 def start_devices(devices: int | None) -> None:

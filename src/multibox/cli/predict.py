@@ -3,26 +3,37 @@
 from __future__ import annotations
 
 from collections import Counter
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from multibox.cli.ending import INTERRUPTED, Ending
 from multibox.cli.logs import logs_to_stderr
 from multibox.cli.sample import sample_photo
+from multibox.cli.tiling import OverlapOption, TilesOption, WholeOption, tiles_of
 from multibox.errors import DataError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from multibox.cli.progress import Progress
     from multibox.prediction.detector import Detector
+    from multibox.prediction.sources import Entry
     from multibox.results.prediction import Prediction
+
+_MANY = 16
+"""From so many files on, it is their number per second that counts."""
 
 
 def predict(
     source: Annotated[
         list[str] | None,
-        typer.Argument(help="Images, videos, folders, globs. Without any: a photograph that is installed already."),
+        typer.Argument(
+            help="Images, videos, folders, globs, cameras (0, camera:0), addresses of streams (rtsp://...). "
+            "Without any: a photograph that is installed already."
+        ),
     ] = None,
     sources: Annotated[
         list[str] | None, typer.Option("--source", help="The same as an option; may be repeated.")
@@ -53,25 +64,43 @@ def predict(
     name: Annotated[str, typer.Option(help="Name of the run folder; it gets a number where it exists.")] = "predict",
     exist_ok: Annotated[bool, typer.Option("--exist-ok", help="Write into an existing run folder.")] = False,
     batch: Annotated[int, typer.Option("--batch", "--batch-size", help="Pictures per run of the network.")] = 1,
-    vid_stride: Annotated[int, typer.Option(help="Take every n-th frame of a video.")] = 1,
+    vid_stride: Annotated[int, typer.Option(help="Take every n-th frame of a video or a stream.")] = 1,
+    tiles: TilesOption = None,
+    tile_overlap: OverlapOption = 0.2,
+    tile_whole: WholeOption = True,
+    max_frames: Annotated[int | None, typer.Option(help="End after so many pictures and frames.")] = None,
+    seconds: Annotated[float | None, typer.Option(help="End so many seconds after the first picture or frame.")] = None,
+    reconnect: Annotated[
+        int, typer.Option(min=0, help="Tries to connect to a live source again, with growing pauses.")
+    ] = 5,
+    timeout: Annotated[
+        float, typer.Option(min=0.1, help="Seconds without a frame after which a live source counts as lost.")
+    ] = 10.0,
+    precision: Annotated[
+        Literal["fp32", "bf16", "fp16"] | None,
+        typer.Option(help="The network's arithmetic; none: as the file was exported, fp32 for weights."),
+    ] = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads of the engine.")] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON object per picture on stdout.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
 ) -> None:
-    """Find objects in images and videos; write pictures with boxes, and the boxes as files.
+    """Find objects in images, videos and streams; write pictures with boxes, and the boxes as files.
 
-    A picture that cannot be read is named on stderr and the others are processed; the exit code is then 3.
+    A picture that cannot be read is named on stderr and the others are processed; the exit code is then 3. A
+    stream runs until it is lost, until --seconds or --max-frames, or until Ctrl-C; its files are completed each time.
     """
     from multibox.cli.progress import Progress
     from multibox.prediction.detector import load
+    from multibox.prediction.live import Live
     from multibox.prediction.sources import count, expand
     from multibox.results.files import run_folder
     from multibox.results.save import Saver
 
-    formats = _formats(format)
-    with logs_to_stderr(quiet):
-        detector = load(model, engine, threads=threads)
+    formats, cuts = _formats(format), tiles_of(tiles, tile_overlap, tile_whole)
     entries = list(expand([*(source or []), *(sources or [])] or sample_photo()))
+    with logs_to_stderr(quiet):
+        detector = load(model, engine, threads=threads, precision=precision, calls=_calls(entries, threads))
+    ending = Ending(max_frames, seconds, signals=any(entry.address is not None for entry in entries))
     found = detector.stream(
         entries,
         conf,
@@ -80,21 +109,30 @@ def predict(
         classes=_words(classes),
         vid_stride=vid_stride,
         keep_image=save,
+        tiles=cuts,
+        live=Live(reconnect=reconnect, timeout=timeout, stop=ending),
     )
     talk = _Talk(detector, json=json, quiet=quiet)
     with ExitStack() as stack:
+        stack.enter_context(ending)
         saver = None
         if save or formats:
             folder = run_folder(project, name, exist_ok=exist_ok)
             labels = detector.spec.labels
             saver = stack.enter_context(Saver(folder, labels.names, labels.ids, formats=formats, pictures=save))
         progress = stack.enter_context(Progress(count(entries, vid_stride), shown=not quiet))
+        stack.enter_context(logs_to_stderr(quiet))
+        stack.enter_context(closing(found))
         for prediction in found:
+            talk.say(prediction, progress)
             if saver is not None:
                 saver.add(prediction)
-            talk.say(prediction, progress)
-            progress.step()
+            progress.step(note=_liveness(prediction))
+            if ending.after(talk.done):
+                break
     talk.end(folder if saver is not None else None)
+    if ending.interrupted:
+        raise typer.Exit(INTERRUPTED)
     if talk.failed:
         raise typer.Exit(DataError.exit_code)
 
@@ -133,9 +171,24 @@ class _Talk:
         typer.echo(text, err=self._json)
 
 
+def _calls(entries: Sequence[Entry], threads: int | None) -> int:
+    """How many pictures are worked on at a time: one by all threads where there are few, or one for each thread."""
+    from multibox.prediction.engines.base import cores
+
+    many = len(entries) >= _MANY or any(entry.video for entry in entries)
+    return threads or cores() if many and all(entry.address is None for entry in entries) else 1
+
+
+def _liveness(prediction: Prediction) -> str:
+    """How a live source keeps up: `3 dropped, 41 ms old`; nothing for files."""
+    if prediction.latency is None:
+        return ""
+    return f"{prediction.dropped} dropped, {1000 * prediction.latency:.0f} ms old"
+
+
 def _summary(prediction: Prediction) -> str:
     """`2 person, 1 cup`, in the order in which the classes first appear (the surest first)."""
-    names = [str(name) for name in prediction.detections.data.get("class_name", ())]
+    names = [str(name) for name in prediction.objects.names]
     return ", ".join(f"{number} {name}" for name, number in Counter(names).items()) or "nothing found"
 
 

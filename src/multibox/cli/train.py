@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
-from multibox.cli.train_words import options_of, split_lists
-
-if TYPE_CHECKING:
-    from multibox.training.train import TrainResult
+from multibox.cli.train_call import run, show
+from multibox.cli.train_words import split_lists
 
 _what = partial(typer.Option, rich_help_panel="What")
 _learn = partial(typer.Option, rich_help_panel="How it learns")
@@ -75,6 +72,9 @@ def train(
     amp: Annotated[
         Literal["none", "bf16", "fp16"] | None,
         _what("--amp", help="Mixed precision; fp16 on CUDA only. [default: none]"),
+    ] = None,
+    compile: Annotated[
+        bool | None, _what("--compile/--no-compile", help="Compile the network first: minutes, then faster steps.")
     ] = None,
     seed: Annotated[int | None, _what("--seed", help="[default: 0]")] = None,
     lr0: Annotated[
@@ -239,7 +239,7 @@ def train(
     """
     given = {key: value for key, value in locals().items() if value is not None}
     from multibox.cli.launch import start_devices
-    from multibox.training.processes import find_processes
+    from multibox.training.processes.launched import find_processes
 
     start_devices(given.pop("devices", None))
     apart = {key: given.pop(key, None) for key in ("json", "quiet", "config", "resume", "dry_run")}
@@ -251,52 +251,10 @@ def train(
         if rank == 0:
             preview(split_lists(given), apart["config"], apart["resume"], quiet, json)
         return
-    result = _run(split_lists(given), apart["config"], apart["resume"], quiet, rank, find)
+    result = run(split_lists(given), apart["config"], apart["resume"], quiet, rank, find)
     if result is None:
         return
     if rank == 0:
-        _show(result, json)
+        show(result, json)
     if result.interrupted:
         raise typer.Exit(130)
-
-
-def _run(
-    given: dict[str, Any], config: Path | None, resumed: Path | None, quiet: bool, rank: int, find: dict[str, bool]
-) -> TrainResult | None:
-    """Calls the training with the options that were given; none where only an option was to be found."""
-    # GNU OpenMP's threads spin long while they wait: beside any other busy process a step then takes several times as
-    # long. A short spin loses 5 % on a quiet machine. It is read when torch is loaded, so it is set before that.
-    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
-    from multibox.cli.find import find_options
-    from multibox.cli.logs import logs_to_stderr
-    from multibox.errors import UsageError
-    from multibox.training import train as room
-
-    with logs_to_stderr(quiet, rank):
-        if resumed is not None:
-            fixed = [
-                key for key in ("data", "model", "recipe", "weights", "backbone", "imgsz", "names") if key in given
-            ]
-            if fixed or config:
-                raise UsageError(f"--resume goes on as the run began; leave out --{fixed[0] if fixed else 'config'}")
-            return room.resume(resumed, given)
-        options = options_of(given, config)
-        if any(find.values()):
-            find_options(options, **find)
-            return None
-        return room.train(options)
-
-
-def _show(result: TrainResult, json: bool) -> None:
-    """The outcome on stdout."""
-    if json:
-        from json import dumps
-
-        typer.echo(dumps(result.as_dict(), indent=2))
-        return
-    typer.echo(f"run      {result.folder}")
-    typer.echo(f"weights  {result.weights}")
-    typer.echo(f"epochs   {result.epochs}{' (interrupted; --resume goes on)' if result.interrupted else ''}")
-    for name in ("AP", "AP50"):
-        if name in result.metrics:
-            typer.echo(f"{name:<8} {result.metrics[name]:.4f}")

@@ -22,9 +22,11 @@ class Verb(NamedTuple):
 
 VERBS = (
     Verb("predict", "Detect objects in images, folders and videos.", "predict"),
+    Verb("predict-many", "Detect objects in millions of pictures, with Ray.", "predict_many"),
     Verb("train", "Train a model on your own images.", "train"),
     Verb("evaluate", "Measure a model on a dataset: COCO's and VOC's metrics.", "evaluate"),
     Verb("val", "The same as evaluate.", "evaluate", hidden=True),
+    Verb("benchmark", "Measure speed: latency, throughput, start, memory.", "benchmark"),
     Verb("export", "Write a model as ONNX, checked against torch.", "export"),
     Verb("convert", "Write another codebase's weights as a file of our own.", "convert"),
     Verb("models", "List the models, or show one.", "models"),
@@ -35,6 +37,9 @@ VERBS = (
     Verb("version", "Print the version.", "version"),
 )
 
+_ON_RAY = ("--ray", "ray")
+"""With this option `predict` is `predict-many`: other options, and none that make no sense for millions of pictures."""
+
 _KEY_VALUE = re.compile(r"(?P<key>[A-Za-z][A-Za-z0-9_-]*)=(?P<value>.*)", re.DOTALL)
 _YES, _NO = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 
@@ -44,6 +49,8 @@ class VerbGroup(TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         """The verb's own command instead of the one that stands for it in the list, and its words."""
+        if args[:1] == ["predict"] and any(word.partition("=")[0] in _ON_RAY for word in args):
+            args = ["predict-many", *args[1:]]
         name, listed, words = super().resolve_command(ctx, args)
         verb = next((verb for verb in VERBS if verb.name == name), None)
         if verb is None:

@@ -1,6 +1,6 @@
 """The last changes to a sample's pixels, colours and mirror: a few numbers, drawn with it, that may be applied later.
 
-A worker applies them here in uint8; a device applies those of a whole batch at once (`training.pixels`).
+A worker applies them here in uint8; a device applies those of a whole batch at once (`training.feed.pixels`).
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ from multibox.evaluation.names import match_names
 from multibox.evaluation.report import ClassRow, Report
 from multibox.evaluation.voc import VocScores, voc_scores
 from multibox.prediction.detector import Detector, Prediction
+from multibox.prediction.tiles import Tiles
 
 Progress = Callable[[int, int], None]
 """Called with (images done, images in all) after each image."""
@@ -35,8 +36,9 @@ def evaluate(
     batch: int = 8,
     conf: float | None = None,
     progress: Progress | None = None,
+    tiles: Tiles | None = None,
 ) -> Report:
-    """Runs the detector on all images and scores what it finds.
+    """Runs the detector on all images, large ones in `tiles` where these are given, and scores what it finds.
 
     Every detection that the model's own thresholds let through counts, unless `conf` asks for more. Classes are matched
     by name (`match_names`). VOC's metrics measure VOC datasets in its inclusive pixels, others without. An image that
@@ -44,7 +46,8 @@ def evaluate(
     where model and dataset have no class in common.
     """
     records = in_order(dataset)
-    return score(detector, dataset, find(detector, dataset, records, batch=batch, conf=conf, progress=progress))
+    found = find(detector, dataset, records, batch=batch, conf=conf, progress=progress, tiles=tiles)
+    return score(detector, dataset, found)
 
 
 def in_order(dataset: Dataset) -> list[Record]:
@@ -60,19 +63,21 @@ def find(
     batch: int = 8,
     conf: float | None = None,
     progress: Progress | None = None,
+    tiles: Tiles | None = None,
 ) -> Findings:
     """What is found on these images of the dataset, detections of classes that it lacks left out."""
     started = time.perf_counter()
     label_of = match_names(detector.names, dataset.names).label_of
-    predictions = detector.stream([record.path for record in records], conf, batch=batch, keep_image=False)
+    paths = [record.path for record in records]
+    predictions = detector.stream(paths, conf, batch=batch, keep_image=False, tiles=tiles)
     parts: list[Part] = []
     problems: list[str] = []
     for number, (record, prediction) in enumerate(zip(records, predictions, strict=True), 1):
         problems.append(_problem(record, prediction))
-        found = prediction.detections
-        labels = label_of[np.asarray(found.class_id, np.int64)]
+        found = prediction.objects
+        labels = label_of[found.labels]
         keep = labels >= 0
-        parts.append((found.xyxy[keep], np.asarray(found.confidence)[keep], labels[keep]))
+        parts.append((found.boxes[keep], found.scores[keep], labels[keep]))
         if progress is not None:
             progress(number, len(records))
     return Findings(parts, problems, time.perf_counter() - started)

@@ -9,6 +9,7 @@ from multibox.data.dataset import Dataset
 from multibox.evaluation.evaluate import Findings, Progress, find, in_order, score
 from multibox.evaluation.report import Report
 from multibox.prediction.detector import Detector
+from multibox.prediction.tiles import Tiles
 
 
 class Share(NamedTuple):
@@ -27,6 +28,7 @@ def find_share(
     batch: int = 8,
     conf: float | None = None,
     progress: Progress | None = None,
+    tiles: Tiles | None = None,
 ) -> Share:
     """The part of `rank` of `world` processes; `progress` counts the images of this part.
 
@@ -36,7 +38,7 @@ def find_share(
     records = in_order(dataset)
     places = [place for place in range(len(records)) if place // batch % world == rank]
     chosen = [records[place] for place in places]
-    return Share(places, find(detector, dataset, chosen, batch=batch, conf=conf, progress=progress))
+    return Share(places, find(detector, dataset, chosen, batch=batch, conf=conf, progress=progress, tiles=tiles))
 
 
 def score_shares(detector: Detector, dataset: Dataset, shares: Sequence[Share]) -> Report:

@@ -34,6 +34,8 @@ class Parity:
     boxes: float
     score_bound: float = SCORE_BOUND
     box_bound: float = BOX_BOUND
+    basis: str = ""
+    """Where the bounds are from, if they are not the usual ones."""
 
     @property
     def agrees(self) -> bool:
@@ -46,7 +48,7 @@ class Parity:
         return (
             f"{self.engines} on {self.images} images: scores within {self.scores:.1e} (bound {self.score_bound:.0e}), "
             f"boxes within {self.boxes:.1e} px (bound {self.box_bound:.2g}), "
-            f"{self.different} of {self.detections} detections differ"
+            f"{self.different} of {self.detections} detections differ{f'; {self.basis}' if self.basis else ''}"
         )
 
 

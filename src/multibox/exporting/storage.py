@@ -8,7 +8,6 @@ into a convolution multiply whole output channels, so that they change the scale
 from __future__ import annotations
 
 import copy
-from typing import Literal
 
 import numpy as np
 import onnx
@@ -16,9 +15,9 @@ import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from multibox.exporting.order import Storage
 from multibox.network.model import SSD
 
-Storage = Literal["fp32", "fp16", "int8"]
 _SMALLEST = 1024
 """Weights with fewer numbers than this stay fp32: nothing is gained there."""
 

@@ -1,8 +1,9 @@
 """What a user may name as a source, found and listed before anything is decoded.
 
-A source is an image file, a video file, a folder (with its subfolders), a glob, encoded bytes, a NumPy array
-([H, W], [H, W, 3] RGB or [H, W, 4]), a Pillow image, or an iterable of those. A source that cannot be found becomes an
-entry with an error, so that the others are still processed.
+A source is an image file, a video file, a folder (with its subfolders), a glob, a camera (`camera:0`, or its number),
+the address of a stream (`rtsp://...`, `http://.../live.m3u8`), encoded bytes, a NumPy array ([H, W], [H, W, 3] RGB or
+[H, W, 4]), a Pillow image, or an iterable of those. A source that cannot be found becomes an entry with an error, so
+that the others are still processed.
 """
 
 from __future__ import annotations
@@ -17,10 +18,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from multibox.prediction.addresses import camera_number, is_stream, output_name
 from multibox.prediction.video import VIDEO_SUFFIXES, is_video, read_info
 
 Pixels = str | Path | bytes | npt.NDArray[np.generic] | Image.Image
-Source = Pixels | Iterable["Source"]
+Source = Pixels | int | Iterable["Source"]
 
 PICTURE_SUFFIXES = frozenset(
     (
@@ -33,16 +35,17 @@ PICTURE_SUFFIXES = frozenset(
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """One picture or one video that was found, not yet read; or, with `error`, why there is none.
+    """One picture, video or live source that was found, not yet read; or, with `error`, why there is none.
 
-    `pixels` is what `read_image` takes. `name` is the output name without suffix: the place below the folder that was
-    searched, so that two folders' pictures keep apart.
+    `address` is that of a live source (a stream's, or `camera:N`). `pixels` is what `read_image` takes. `name` is the
+    output name without suffix: the place below the folder that was searched, so that two folders' pictures keep apart.
     """
 
     name: str
     path: Path | None = None
     pixels: Pixels | None = None
     video: bool = False
+    address: str | None = None
     error: str | None = None
 
 
@@ -52,15 +55,19 @@ def expand(source: Source | Entry | Iterable[Source | Entry]) -> Iterator[Entry]
         if isinstance(single, Entry):
             yield single
         elif isinstance(single, str | Path):
-            yield from _expand_path(str(single))
+            yield from _expand_text(str(single))
+        elif isinstance(single, int):
+            yield _of_camera(single)
         else:
             yield Entry(name=f"image_{number:06d}", pixels=single)
 
 
 def count(entries: Iterable[Entry], stride: int = 1) -> int | None:
-    """How many pictures and frames there will be, by the headers of videos; none where a video does not tell."""
+    """How many pictures and frames there will be, by the headers of videos; none where one does not tell or is live."""
     total = 0
     for entry in entries:
+        if entry.address is not None:
+            return None
         frames = read_info(entry.path).frames if entry.video and entry.path is not None else stride
         if frames is None:
             return None
@@ -68,16 +75,37 @@ def count(entries: Iterable[Entry], stride: int = 1) -> int | None:
     return total
 
 
-def _flat(source: Source | Entry | Iterable[Source | Entry]) -> Iterator[Pixels | Entry]:
+def _flat(source: Source | Entry | Iterable[Source | Entry]) -> Iterator[Pixels | int | Entry]:
     """Single sources out of nested lists; an array [N, H, W, C] counts as a list."""
     single = isinstance(source, str | Path | bytes | Image.Image | Entry)
-    if single or (isinstance(source, np.ndarray) and source.ndim != 4):
-        yield cast("Pixels | Entry", source)
+    if single or (isinstance(source, np.ndarray) and source.ndim != 4) or _is_number(source):
+        yield cast("Pixels | int | Entry", source)
     elif isinstance(source, Iterable):
         for part in source:
-            yield from _flat(cast("Source | Entry", part))
+            yield from _flat(part)
     else:
         yield Entry(name="source", error=f"a {type(source).__name__} is not an image, a path, or a list of those")
+
+
+def _is_number(source: object) -> bool:
+    """Whether this can be the number of a camera."""
+    return isinstance(source, int) and not isinstance(source, bool) and source >= 0
+
+
+def _expand_text(text: str) -> Iterator[Entry]:
+    """A live source, or files."""
+    number = camera_number(text)
+    if number is not None:
+        yield _of_camera(number)
+    elif is_stream(text, PICTURE_SUFFIXES | VIDEO_SUFFIXES):
+        yield Entry(name=output_name(text), address=text)
+    else:
+        yield from _expand_path(text)
+
+
+def _of_camera(number: int) -> Entry:
+    """The entry of a camera."""
+    return Entry(name=f"camera_{number}", address=f"camera:{number}")
 
 
 def _expand_path(text: str) -> Iterator[Entry]:
@@ -99,7 +127,7 @@ def _expand_path(text: str) -> Iterator[Entry]:
 def _absent(text: str) -> str:
     """The sentence for a path that is not there."""
     if "://" in text:
-        return f"{text}: addresses are not fetched; download the file and name it here"
+        return f"{text}: addresses of files are not fetched; download the file and name it here"
     return f"{text}: no such file or folder"
 
 

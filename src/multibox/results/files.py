@@ -10,6 +10,9 @@ from typing import IO
 
 from multibox.errors import MultiboxError
 
+_LONGEST_LINE = 1 << 20
+"""Bytes at the end of a file in which the end of a line is looked for."""
+
 
 def refusal(path: Path, error: OSError) -> MultiboxError:
     """The sentence for a place that cannot be written."""
@@ -44,11 +47,15 @@ def run_folder(project: Path, name: str, *, exist_ok: bool = False) -> Path:
 
 
 class AtomicFile:
-    """A text file that appears under its name only when it is complete: `write`, then `keep` or `discard`."""
+    """A text file that appears under its name only when it is complete: `write`, then `keep` or `discard`.
 
-    def __init__(self, path: Path) -> None:
+    With a `tail`, which `keep` writes last, a full disk is no reason to lose it: the whole lines up to then are kept, a
+    comma behind them taken off, and the tail.
+    """
+
+    def __init__(self, path: Path, tail: str | None = None) -> None:
         """Opens a hidden file beside `path`. Raises `MultiboxError` where the folder cannot be written."""
-        self._path = path
+        self._path, self._tail, self._ended = path, tail, False
         make_folder(path.parent)
         self._part = part_of(path)
         try:
@@ -57,27 +64,53 @@ class AtomicFile:
             raise refusal(path, error) from None
 
     def write(self, text: str) -> None:
-        """Adds text. Raises `MultiboxError` (a full disk) and leaves nothing behind."""
+        """Adds text. Raises `MultiboxError` (a full disk) and leaves nothing behind, or what a `tail` allows."""
         try:
             self._file.write(text)
         except OSError as error:
-            self.discard()
+            self._give_up()
             raise refusal(self._path, error) from None
 
     def keep(self) -> None:
-        """Puts the complete file in its place, over an older one."""
+        """Puts the complete file in its place, over an older one; nothing, where `write` failed before."""
+        if self._ended:
+            return
         try:
+            self._file.write(self._tail or "")
             self._file.close()
             self._part.replace(self._path)
+            self._ended = True
         except OSError as error:
-            self.discard()
+            self._give_up()
             raise refusal(self._path, error) from None
+
+    def _give_up(self) -> None:
+        """Keeps the whole lines where a tail allows that, else removes all."""
+        with suppress(OSError):
+            self._file.close()
+        if self._tail is not None:
+            with suppress(OSError):
+                _end_after_lines(self._part, self._tail)
+                self._part.replace(self._path)
+        self.discard()
 
     def discard(self) -> None:
         """Removes what was written; the older file, if any, stays."""
+        self._ended = True
         with suppress(OSError):  # a full disk refuses the last buffer once more; the file is removed anyway
             self._file.close()
         self._part.unlink(missing_ok=True)
+
+
+def _end_after_lines(path: Path, tail: str) -> None:
+    """Cuts a file behind its last whole line, takes a comma off and adds the tail. Raises `OSError`."""
+    with path.open("r+b") as file:
+        start = max(0, file.seek(0, os.SEEK_END) - _LONGEST_LINE)
+        file.seek(start)
+        end = file.read()
+        file.seek(start + len(end[: max(0, end.rfind(b"\n"))].rstrip(b",")))
+        file.truncate()
+        file.write(tail.encode())
 
 
 def part_of(path: Path) -> Path:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-if TYPE_CHECKING:
-    import supervision as sv
-
-    from multibox.results.prediction import Prediction
+from multibox.results.prediction import Objects, Prediction
 
 
 class Row(NamedTuple):
@@ -30,27 +27,28 @@ class Row(NamedTuple):
         )
 
 
-def rows(detections: sv.Detections, names: Sequence[str]) -> Iterator[Row]:
-    """The detections in their order; boxes to a thousandth of a pixel, scores to a millionth."""
-    if not len(detections):
-        return
-    class_ids, scores = detections.class_id, detections.confidence
-    assert class_ids is not None and scores is not None
-    boxes = detections.xyxy.astype(float).round(3).tolist()
-    for box, label, score in zip(boxes, class_ids.tolist(), scores.astype(float).round(6).tolist(), strict=True):
+def rows(objects: Objects, names: Sequence[str]) -> Iterator[Row]:
+    """The objects in their order; boxes to a thousandth of a pixel, scores to a millionth."""
+    boxes, scores = objects.boxes.astype(float).round(3).tolist(), objects.scores.astype(float).round(6).tolist()
+    for box, label, score in zip(boxes, objects.labels.tolist(), scores, strict=True):
         yield Row(names[label], label, score, tuple(box))
 
 
 def as_table(prediction: Prediction, names: Sequence[str]) -> dict[str, Any]:
-    """The prediction as one JSON object: path, frame (videos only), width, height, detections; or path and error."""
-    table: dict[str, Any] = {"path": str(prediction.path) if prediction.path is not None else prediction.name}
+    """The prediction as one JSON object: path, frame (videos only), width, height, detections; or path and error.
+
+    Frames of live sources also have `time`, in seconds since the first one.
+    """
+    table: dict[str, Any] = {"path": prediction.where}
     if prediction.frame is not None:
         table["frame"] = prediction.frame.number
+        if prediction.frame.at is not None:
+            table["time"] = round(prediction.frame.at, 3)
     if prediction.error is not None:
         return table | {"error": prediction.error}
     found = [
         {"name": r.name, "class_id": r.class_id, "score": r.score, "box": dict(zip(_CORNERS, r.box, strict=True))}
-        for r in rows(prediction.detections, names)
+        for r in rows(prediction.objects, names)
     ]
     return table | {"width": prediction.width, "height": prediction.height, "detections": found}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 
@@ -10,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from multibox.errors import MultiboxError
 from multibox.results.draw import draw
 from multibox.results.files import placed
 from multibox.results.prediction import Frame, Prediction
@@ -20,9 +22,11 @@ _KEPT_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 
 
 class Saver:
-    """Takes predictions as they come, as a context: leaving it completes the files, a failure removes them.
+    """Takes predictions as they come, as a context: leaving it completes the files, an unforeseen failure removes them.
 
-    Pictures keep their names (as .jpg where their format is none that is written); a video's frames become one .mp4.
+    Pictures keep their names (as .jpg where their format is none that is written); a video's frames become one .mp4,
+    and so do those of each live source, however they alternate. Where one file cannot be written (a full disk), all are
+    completed with what there is.
     """
 
     def __init__(
@@ -31,21 +35,26 @@ class Saver:
         """Opens the files in `folder`. Raises `UsageError` for an unknown format, `MultiboxError` for a bad place."""
         self._folder, self._pictures = folder, pictures
         self._writers = [open_writer(format, folder / PLACES.get(format, format), names, ids) for format in formats]
-        self._video: VideoFile | None = None
-        self._frame: Frame | None = None
+        self._videos: dict[str, VideoFile] = {}
 
     def __enter__(self) -> Saver:
         """Itself."""
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        """Completes all files, or gives them up where the block failed."""
-        self._end_video(keep=kind is None)
-        for writer in self._writers:
-            if kind is None:
-                writer.close()
-            else:
-                writer.discard()
+        """Completes all files, or gives them up where the block failed in a way that nobody foresaw."""
+        keep = kind is None or issubclass(kind, MultiboxError)
+        ends = [partial(video.close, keep=keep) for video in self._videos.values()]
+        ends += [writer.close if keep else writer.discard for writer in self._writers]
+        self._videos = {}
+        failures = []
+        for end in ends:  # all of them, also behind one that fails
+            try:
+                end()
+            except MultiboxError as failure:
+                failures.append(failure)
+        if failures and kind is None:
+            raise failures[0]
 
     def add(self, prediction: Prediction) -> None:
         """Saves one prediction; one with an `error` leaves nothing."""
@@ -71,15 +80,16 @@ class Saver:
                 Image.fromarray(drawn).save(part)
 
     def _save_frame(self, frame: Frame, drawn: npt.NDArray[np.uint8]) -> None:
-        """Adds one frame to its video; the first of another video ends the last one."""
-        if self._video is None or self._frame is None or self._frame.video != frame.video:
-            self._end_video(keep=True)
-            self._video = VideoFile(self._folder / f"{frame.video}.mp4", frame.fps)
-        self._frame = frame
-        self._video.add(drawn)
+        """Adds one frame to its video; the first of another video ends the last one, unless both are live."""
+        if frame.video not in self._videos:
+            if frame.at is None:
+                self._end_videos()
+            path = self._folder / f"{frame.video}.mp4"
+            self._videos[frame.video] = VideoFile(path, frame.fps, timed=frame.at is not None)
+        self._videos[frame.video].add(drawn, frame.at or 0.0)
 
-    def _end_video(self, *, keep: bool) -> None:
-        """Ends the video that is being written, if any."""
-        if self._video is not None:
-            self._video.close(keep=keep)
-            self._video = None
+    def _end_videos(self) -> None:
+        """Ends the videos that are being written, if any."""
+        while self._videos:
+            _, video = self._videos.popitem()
+            video.close()

@@ -11,16 +11,16 @@ import torch
 from torch.utils.data import DataLoader
 
 from multibox.data.samples import TrainSamples
-from multibox.training import group
-from multibox.training.depthwise import speed_up_depthwise
-from multibox.training.loader import EpochSampler, EpochSamples, make_loader, to_batch
-from multibox.training.module import TrainingModule
-from multibox.training.optimizer import freeze_parts, hold_norms
-from multibox.training.pictures import draw_batch
-from multibox.training.resume_point import ResumePoint
-from multibox.training.sampling import draws_of
+from multibox.training.feed.loader import EpochSampler, EpochSamples, make_loader, to_batch
+from multibox.training.feed.sampling import draws_of
+from multibox.training.kept.pictures import draw_batch
+from multibox.training.kept.resume_point import ResumePoint
+from multibox.training.loop.depthwise import speed_up_depthwise
+from multibox.training.loop.module import TrainingModule
+from multibox.training.loop.optimizer import freeze_parts, hold_norms
+from multibox.training.loop.trainer import accelerator_of
+from multibox.training.processes import group
 from multibox.training.setup import Setup, augmentation
-from multibox.training.trainer import accelerator_of
 
 log = logging.getLogger(__name__)
 

@@ -10,14 +10,14 @@ from typing import Any
 from multibox.data.dataset import Dataset
 from multibox.network.cost import count_macs
 from multibox.network.model import SSD
-from multibox.training.optimizer import freeze_parts, hold_norms, make_optimizer
+from multibox.training.kept.run_folder import free_folder
+from multibox.training.loop.optimizer import freeze_parts, hold_norms, make_optimizer
+from multibox.training.loop.schedule import epoch_steps, make_schedule, milestone_steps, warmup_length
+from multibox.training.loop.trainer import accelerator_of
 from multibox.training.options import TrainOptions
-from multibox.training.processes import find_processes
+from multibox.training.processes.launched import find_processes
 from multibox.training.recipe import load_recipe
-from multibox.training.run_folder import free_folder
-from multibox.training.schedule import epoch_steps, make_schedule, milestone_steps, warmup_length
 from multibox.training.setup import Setup, augmentation, prepare_training
-from multibox.training.trainer import accelerator_of
 from multibox.zoo import is_weights_file
 
 Report = dict[str, dict[str, Any]]

@@ -19,14 +19,14 @@ from multibox.data.samples import TrainSamples
 from multibox.errors import UsageError
 from multibox.results.files import placed
 from multibox.training.assemble import loader_of, module_of
-from multibox.training.failures import explained, is_out_of_memory
-from multibox.training.loader import TrainBatch, to_batch
-from multibox.training.module import TrainingModule
-from multibox.training.optimizer import freeze_parts
+from multibox.training.feed.loader import TrainBatch, to_batch
+from multibox.training.loop.failures import explained, is_out_of_memory
+from multibox.training.loop.module import TrainingModule
+from multibox.training.loop.optimizer import freeze_parts
+from multibox.training.loop.recovery import free_memory
+from multibox.training.loop.trainer import accelerator_of, make_trainer
 from multibox.training.options import TrainOptions
-from multibox.training.recovery import free_memory
 from multibox.training.setup import Setup, prepare_training
-from multibox.training.trainer import accelerator_of, make_trainer
 
 log = logging.getLogger(__name__)
 

@@ -11,9 +11,9 @@ from multibox.data.photometric import Photometric
 from multibox.data.window import CropRule
 from multibox.errors import UsageError
 from multibox.spec import ModelSpec
-from multibox.training.processes import find_processes
-from multibox.training.rules import Assigner, BoxLoss, ClassLoss, LossRules, rules_for
-from multibox.training.sampling import Balance
+from multibox.training.feed.sampling import Balance
+from multibox.training.losses.rules import Assigner, BoxLoss, ClassLoss, LossRules, rules_for
+from multibox.training.processes.launched import find_processes
 from multibox.zoo import is_weights_file
 
 _SIZE = re.compile(r"([1-9]\d*)(?:x([1-9]\d*))?")
@@ -130,7 +130,7 @@ class TrainOptions:
     cache: CacheKind | bool = "none"
     """What of the photos is kept: their files' `bytes` (or true), or decoded pixels in `ram` or on the `disk`."""
     balance: Balance = "none"
-    """Which images an epoch shows more often, others less: those of rare classes (`training.sampling`)."""
+    """Which images an epoch shows more often, others less: those of rare classes (`feed.sampling`)."""
     repeat_threshold: float = 0.001
     """Of `repeat_factor`: classes in a smaller share of the images are rare."""
     seed: int = 0
@@ -140,6 +140,8 @@ class TrainOptions:
     device: str = "auto"
     amp: Literal["none", "bf16", "fp16"] = "none"
     """Mixed precision; `fp16`, with its loss scaled, on CUDA devices only."""
+    compile: bool = False
+    """Whether the network is compiled (`torch.compile`) before the first step: minutes at the start, faster steps."""
     logger: Literal["none", "wandb", "mlflow"] = "none"
     """Who else is told the numbers of each epoch."""
     val_period: int = 1

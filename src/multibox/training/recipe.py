@@ -18,7 +18,7 @@ from pydantic.dataclasses import dataclass
 
 from multibox.errors import UsageError, did_you_mean
 from multibox.spec.network import STRICT
-from multibox.training.processes import find_processes
+from multibox.training.processes.launched import find_processes
 from multibox.zoo import is_weights_file
 
 log = logging.getLogger(__name__)

@@ -6,8 +6,8 @@ import logging
 from dataclasses import replace
 
 from multibox.spec import ModelSpec
+from multibox.training.loop.schedule import epoch_steps
 from multibox.training.options import TrainOptions
-from multibox.training.schedule import epoch_steps
 
 log = logging.getLogger(__name__)
 

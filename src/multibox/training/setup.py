@@ -23,7 +23,7 @@ from multibox.network.normalize import Normalize
 from multibox.network.recalibrate import is_folded, recalibrate
 from multibox.spec import InputSpec, ModelSpec
 from multibox.training.coverage import Fit, fit_of, remedy
-from multibox.training.distillation import Teacher
+from multibox.training.losses.distillation import Teacher
 from multibox.training.options import TrainOptions
 from multibox.training.resolve import resolve
 from multibox.zoo.create import create_spec

@@ -13,26 +13,26 @@ from lightning.pytorch import Trainer, seed_everything
 from torch.utils.data import DataLoader
 
 from multibox.network.model import SSD
-from multibox.training import group
 from multibox.training.assemble import loader_of, module_of
-from multibox.training.checkpoints import remove_drafts
-from multibox.training.ema import Averaging
-from multibox.training.epoch_end import EpochEnd
-from multibox.training.epoch_log import EpochLog
-from multibox.training.failures import OutOfMemory, explained
-from multibox.training.interruption import Interrupted, Interruption
-from multibox.training.keeper import Keeper, metrics_of
-from multibox.training.module import TrainingModule
+from multibox.training.kept.checkpoints import remove_drafts
+from multibox.training.kept.keeper import Keeper, metrics_of
+from multibox.training.kept.results_table import ResultsTable
+from multibox.training.kept.resume_point import CheckpointWriter, ResumePoint, find_resume_point
+from multibox.training.kept.run_folder import find_resumed, make_run_folder, write_arguments
+from multibox.training.loop.ema import Averaging
+from multibox.training.loop.epoch_end import EpochEnd
+from multibox.training.loop.epoch_log import EpochLog
+from multibox.training.loop.failures import OutOfMemory, explained
+from multibox.training.loop.interruption import Interrupted, Interruption
+from multibox.training.loop.module import TrainingModule
+from multibox.training.loop.recovery import Recovery, free_memory
+from multibox.training.loop.step_guard import Diverged
+from multibox.training.loop.trainer import accelerator_of, make_trainer
+from multibox.training.loop.validation import validate
 from multibox.training.options import TrainOptions
 from multibox.training.options_file import read_options
-from multibox.training.recovery import Recovery, free_memory
-from multibox.training.results_table import ResultsTable
-from multibox.training.resume_point import CheckpointWriter, ResumePoint, find_resume_point
-from multibox.training.run_folder import find_resumed, make_run_folder, write_arguments
+from multibox.training.processes import group
 from multibox.training.setup import Setup, prepare_training
-from multibox.training.step_guard import Diverged
-from multibox.training.trainer import accelerator_of, make_trainer
-from multibox.training.validation import validate
 
 log = logging.getLogger(__name__)
 

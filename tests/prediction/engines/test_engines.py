@@ -138,3 +138,18 @@ def test_openvino_writes_nothing_into_the_home_folder_and_loads_no_telemetry(qua
     done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_an_engine_for_several_calls_finds_what_one_for_a_single_call_finds(name: str, quarters: Path) -> None:
+    pytest.importorskip(name)
+    one, two = (open_engine(quarters, name, threads=2, calls=calls) for calls in (1, 2))
+    assert (one.calls, two.calls) == (1, 2)
+    for found, same in zip(one.run(pictures(3)), two.run(pictures(3)), strict=True):
+        assert all(np.array_equal(a, b) for a, b in zip(found, same, strict=True))
+
+
+def test_numbers_below_one_are_refused(quarters: Path) -> None:
+    for given in ({"threads": 0}, {"calls": 0}):
+        with pytest.raises(UsageError, match=f"{next(iter(given))} is 0; it must be 1 or more"):
+            open_engine(quarters, **given)

@@ -3,59 +3,124 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, get_args
 
 from multibox.errors import ModelError, UsageError, did_you_mean
-from multibox.prediction.engines.base import Engine
+from multibox.prediction.engines.base import Engine, Running
+from multibox.prediction.engines.description import Precision
 
-EngineName = Literal["auto", "torch", "openvino", "onnxruntime"]
-_OF_ONNX = ("openvino", "onnxruntime")
-"""Engines of exported files, fastest first."""
+EngineName = Literal["auto", "torch", "openvino", "onnxruntime", "executorch", "litert", "tensorrt"]
+
+RUNTIMES: Mapping[str, tuple[EngineName, ...]] = {
+    ".onnx": ("openvino", "onnxruntime"),
+    ".xml": ("openvino",),
+    ".pt2": ("torch",),
+    ".pte": ("executorch",),
+    ".tflite": ("litert",),
+    ".plan": ("tensorrt",),
+}
+"""By the ending of an exported file: what runs it, fastest first."""
+_PACKAGES = {"litert": "ai_edge_litert"}
+"""Of runtimes that are not called as their package is."""
+_WAYS = {"torch": "pip install 'multibox[train]'", "litert": "pip install ai-edge-litert"}
 
 
-def open_engine(model: str | Path, engine: EngineName = "auto", *, threads: int | None = None) -> Engine:
-    """The engine for a model file: exported (.onnx) on OpenVINO or ONNX Runtime, weights on torch.
+def open_engine(
+    model: str | Path,
+    engine: EngineName = "auto",
+    *,
+    threads: int | None = None,
+    precision: Precision | None = None,
+    calls: int = 1,
+) -> Engine:
+    """The engine for a model file: an exported one (`RUNTIMES`) on its runtime, weights on torch.
 
-    `auto` takes the fastest that is installed and can read the file. `threads` limits its CPU threads (all where None).
-    Raises `UsageError` for an unknown engine, `ModelError` where file and engine do not fit or something is missing.
+    `auto` takes the fastest that is installed and can read the file. The others are those of `Running`. Raises
+    `UsageError` for an unknown engine, `ModelError` where file, engine and precision do not fit or something lacks.
     """
     known = get_args(EngineName)
     if engine not in known:
         raise UsageError(f"no engine '{engine}'{did_you_mean(engine, known)} (known: {', '.join(known)})")
-    if threads is not None and threads < 1:
-        raise UsageError(f"threads is {threads}; it must be 1 or more")
+    running = Running(threads=threads, precision=precision, calls=calls)
     path = Path(model)
-    if path.suffix.lower() == ".onnx":
-        return _open_onnx(path, engine, threads)
-    if engine in _OF_ONNX:
+    if is_exported(path):
+        return _open_exported(path, engine, running)
+    if engine not in ("auto", "torch"):
         raise ModelError(f"{path}: engine '{engine}' runs exported files; make one with 'multibox export {path}'")
-    return _open_torch(path, threads)
+    return _open_torch(path, running)
 
 
-def _open_onnx(path: Path, engine: EngineName, threads: int | None) -> Engine:
+def is_exported(path: Path) -> bool:
+    """Whether the file is an exported one, told by its ending; a .tflite by its content too, as others' are weights."""
+    if path.suffix.lower() == ".tflite":
+        from multibox.prediction.engines.litert_file import is_ours
+
+        return is_ours(path)
+    return path.suffix.lower() in RUNTIMES
+
+
+def _open_exported(path: Path, engine: EngineName, running: Running) -> Engine:
     """An exported file on the engine that is asked for, or on the first that is installed."""
-    if engine == "torch":
-        raise ModelError(
-            f"{path}: engine 'torch' runs weights, not exported files; give the .safetensors, or another engine"
+    able = RUNTIMES[path.suffix.lower()]
+    if engine != "auto" and engine not in able:
+        other = (
+            "runs weights, not exported files; give the .safetensors"
+            if engine == "torch"
+            else "does not run it; take auto"
         )
+        raise ModelError(f"{path}: engine '{engine}' {other}, or another engine ({' or '.join(able)})")
+    chosen = next((name for name in able if engine in ("auto", name) and _installed(name)), None)
+    if chosen is None:
+        wanted = able[-1] if engine == "auto" else engine
+        way = _WAYS.get(wanted, f"pip install {wanted}")
+        raise ModelError(f"{path}: engine '{wanted}' is not installed here; run: {way}")
+    return _open_on(path, chosen, running)
+
+
+def _open_on(path: Path, engine: EngineName, running: Running) -> Engine:
+    """An exported file on an engine that is installed and runs such files."""
+    if engine in ("openvino", "onnxruntime"):
+        return _open_graph(path, engine, running)
+    if running.precision is not None:
+        raise ModelError(f"{path}: '{engine}' computes as the file was exported; leave out precision, or export anew")
+    if engine == "executorch":
+        from multibox.prediction.engines.executorch_engine import ExecuTorchEngine
+
+        return ExecuTorchEngine(path)
+    if engine == "tensorrt":
+        from multibox.prediction.engines.tensorrt_engine import TensorRtEngine
+
+        return TensorRtEngine(path)
+    if engine == "litert":
+        from multibox.prediction.engines.litert_engine import LiteRtEngine
+        from multibox.prediction.engines.litert_file import read_litert
+
+        return LiteRtEngine(read_litert(path), running.threads)
+    from multibox.prediction.engines.program_engine import ProgramEngine
+    from multibox.prediction.engines.program_file import read_program
+
+    return ProgramEngine(read_program(path), running.threads)
+
+
+def _open_graph(path: Path, engine: EngineName, running: Running) -> Engine:
+    """An ONNX file or OpenVINO's own pair of files."""
+    from multibox.prediction.engines.ir_file import read_ir
     from multibox.prediction.engines.onnx_file import read_onnx
 
-    file = read_onnx(path)
-    chosen = next((name for name in _OF_ONNX if engine in ("auto", name) and _installed(name)), None)
-    if chosen == "openvino":
+    file = read_ir(path) if path.suffix.lower() == ".xml" else read_onnx(path)
+    file = file.computing_in(running.precision or file.precision, engine)
+    if engine == "openvino":
         from multibox.prediction.engines.openvino_engine import OpenVinoEngine
 
-        return OpenVinoEngine(file, threads)
-    if chosen == "onnxruntime":
-        from multibox.prediction.engines.onnxruntime_engine import OnnxRuntimeEngine
+        return OpenVinoEngine(file, running.threads, running.calls)
+    from multibox.prediction.engines.onnxruntime_engine import OnnxRuntimeEngine
 
-        return OnnxRuntimeEngine(file, threads)
-    wanted = "onnxruntime" if engine == "auto" else engine
-    raise ModelError(f"{path}: engine '{engine}' is not installed here; run: pip install {wanted}")
+    return OnnxRuntimeEngine(file, running.threads, running.calls)
 
 
-def _open_torch(path: Path, threads: int | None) -> Engine:
+def _open_torch(path: Path, running: Running) -> Engine:
     """Weights on torch, where it is installed."""
     if not _installed("torch"):
         raise ModelError(
@@ -67,9 +132,9 @@ def _open_torch(path: Path, threads: int | None) -> Engine:
     from multibox.zoo.models import load_model
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    return TorchEngine(load_model(path).to(device), threads)
+    return TorchEngine(load_model(path).to(device), running.threads, running.precision or "fp32")
 
 
-def _installed(package: str) -> bool:
-    """Whether `package` can be imported, without importing it."""
-    return importlib.util.find_spec(package) is not None
+def _installed(engine: str) -> bool:
+    """Whether the runtime can be imported, without importing it."""
+    return importlib.util.find_spec(_PACKAGES.get(engine, engine)) is not None

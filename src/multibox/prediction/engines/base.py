@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from multibox.errors import UsageError
+from multibox.prediction.engines.description import Precision
 from multibox.spec import ModelSpec
 
 
@@ -22,6 +25,29 @@ class RawDetections(NamedTuple):
     labels: NDArray[np.int64]
 
 
+def cores() -> int:
+    """The CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Running:
+    """How a model is to be run: CPU `threads` (none: all), shared by so many `calls` at a time, and the `precision` of
+    the network's arithmetic (none: an exported file's own, fp32 for weights).
+    """
+
+    threads: int | None = None
+    precision: Precision | None = None
+    calls: int = 1
+
+    def __post_init__(self) -> None:
+        """Raises `UsageError` for numbers below 1."""
+        for name in ("threads", "calls"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UsageError(f"{name} is {value}; it must be 1 or more")
+
+
 @runtime_checkable
 class Engine(Protocol):
     """A model on a runtime. `run` may be called from several threads at once."""
@@ -32,7 +58,11 @@ class Engine(Protocol):
 
     @property
     def name(self) -> str:
-        """`torch`, `openvino` or `onnxruntime`."""
+        """`torch`, `openvino`, `onnxruntime`, `executorch`, `litert` or `tensorrt`."""
+
+    @property
+    def calls(self) -> int:
+        """How many calls at a time it was opened for; more wait for each other."""
 
     def run(self, batch: NDArray[np.uint8]) -> list[RawDetections]:
         """Detections of uint8 images [n, h, w, 3], RGB, at the size that `spec.input` tells; n may be 0."""
@@ -47,10 +77,19 @@ def check_batch(batch: NDArray[np.uint8], spec: ModelSpec) -> None:
         )
 
 
+Outputs = Mapping[str, NDArray[np.generic]]
+"""What an exported file gives, by name."""
+
+
 def run_in_batches(
-    infer: Callable[[NDArray[np.uint8]], Mapping[str, NDArray[np.generic]]], batch: NDArray[np.uint8], fixed: int | None
+    infer: Callable[[NDArray[np.uint8]], Outputs],
+    batch: NDArray[np.uint8],
+    fixed: int | None,
+    finish: Callable[[Outputs], list[RawDetections]],
 ) -> list[RawDetections]:
-    """Detections by `infer`; where the file takes a `fixed` number of images, that many at once, black ones behind."""
+    """Detections that `finish` makes of the outputs of `infer`; where the file takes a `fixed` number of images, that
+    many at once, black ones behind.
+    """
     step = fixed or max(len(batch), 1)
     found: list[RawDetections] = []
     for start in range(0, len(batch), step):
@@ -58,16 +97,17 @@ def run_in_batches(
         missing = step - len(part) if fixed else 0
         if missing:
             part = np.concatenate([part, np.zeros((missing, *part.shape[1:]), np.uint8)])
-        found += _unpack(infer(part))[: step - missing]
+        found += finish(infer(part))[: step - missing]
     return found
 
 
-def _unpack(outputs: Mapping[str, NDArray[np.generic]]) -> list[RawDetections]:
+def unpack(outputs: Outputs) -> list[RawDetections]:
     """The padded outputs `boxes` [n, d, 4], `scores` [n, d], `labels` [n, d] of an exported file, without padding.
 
     What is returned is copied, since runtimes reuse the memory of their outputs.
     """
-    boxes, scores, labels = (np.asarray(outputs[name]) for name in ("boxes", "scores", "labels"))
+    boxes, scores = (np.asarray(outputs[name]) for name in ("boxes", "scores"))
+    labels = np.asarray(outputs["labels"], np.int64)
     found = (labels >= 0).sum(axis=1)
     return [
         RawDetections(boxes[i, :k].astype(np.float32), scores[i, :k].astype(np.float32), labels[i, :k].astype(np.int64))

@@ -6,40 +6,24 @@ microseconds; no runtime needs to open the model for it.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
 
 from multibox.errors import ModelError
-from multibox.sheet import from_json
-from multibox.spec import ModelSpec
+from multibox.prediction.engines.description import KEY, read_description
+from multibox.prediction.engines.file import ModelFile, read_bytes
 
-_METADATA_KEY = "multibox"
 _GRAPH, _METADATA = 7, 14
 """Field numbers of onnx.ModelProto."""
 
 
-class OnnxFile(NamedTuple):
-    """An exported file: where it was, its content, the model that it holds, the metrics written into it."""
-
-    path: Path
-    data: bytes
-    spec: ModelSpec
-    metrics: dict[str, Any]
-
-
-def read_onnx(path: str | Path) -> OnnxFile:
+def read_onnx(path: str | Path) -> ModelFile:
     """Reads a file that `multibox export` made. Raises `ModelError` for a missing, truncated or foreign one."""
     path = Path(path)
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise ModelError(f"{path}: cannot be read ({error.strerror or error})") from None
-    return parse_onnx(data, path)
+    return parse_onnx(read_bytes(path), path)
 
 
-def parse_onnx(data: bytes, path: Path) -> OnnxFile:
+def parse_onnx(data: bytes, path: Path) -> ModelFile:
     """As `read_onnx`, for the content of a file; `path` serves messages."""
     try:
         fields = list(_fields(memoryview(data)))
@@ -48,14 +32,9 @@ def parse_onnx(data: bytes, path: Path) -> OnnxFile:
         raise ModelError(f"{path}: not a whole ONNX file; it was cut off, or is something else") from None
     if all(number != _GRAPH for number, _ in fields):
         raise ModelError(f"{path}: not an ONNX model")
-    if _METADATA_KEY not in entries:
+    if KEY not in entries:
         raise ModelError(f"{path}: an ONNX model that multibox did not export; make one with 'multibox export'")
-    try:
-        described = json.loads(entries[_METADATA_KEY])
-        spec, metrics = json.dumps(described["spec"]), dict(described.get("metrics") or {})
-    except (ValueError, KeyError, TypeError):
-        raise ModelError(f"{path}: its metadata '{_METADATA_KEY}' is not what multibox writes") from None
-    return OnnxFile(path, data, from_json(spec, str(path)), metrics)
+    return ModelFile(path, data, read_description(entries[KEY], path))
 
 
 def _fields(data: memoryview) -> Iterator[tuple[int, memoryview]]:

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from multibox.errors import ModelError
-from multibox.prediction.engines.base import RawDetections, check_batch, run_in_batches, short_reason
-from multibox.prediction.engines.onnx_file import OnnxFile
+from multibox.prediction.engines.base import RawDetections, check_batch, cores, run_in_batches, short_reason
+from multibox.prediction.engines.file import ModelFile
+from multibox.prediction.engines.finish import finisher
 from multibox.spec import ModelSpec
 
 
@@ -19,15 +20,19 @@ class OnnxRuntimeEngine:
 
     name = "onnxruntime"
 
-    def __init__(self, file: OnnxFile, threads: int | None = None) -> None:
-        """`threads`: CPU threads, all where None. Raises `ModelError` where the runtime refuses the file."""
+    def __init__(self, file: ModelFile, threads: int | None = None, calls: int = 1) -> None:
+        """`threads`: CPU threads, all where None, shared by so many `calls` at a time. Raises `ModelError` where the
+        runtime refuses the file.
+        """
         import onnxruntime
 
         self.spec: ModelSpec = file.spec
+        self.calls = calls
+        self._finish = finisher(file.description, file.path)
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3  # errors only: its warnings are about its own optimiser
-        if threads is not None:
-            options.intra_op_num_threads = threads
+        if threads is not None or calls > 1:
+            options.intra_op_num_threads = max(1, (threads or cores()) // calls)
         try:
             self._session: Any = onnxruntime.InferenceSession(file.data, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # its exceptions share no narrower public base
@@ -39,7 +44,7 @@ class OnnxRuntimeEngine:
     def run(self, batch: NDArray[np.uint8]) -> list[RawDetections]:
         """Detections of uint8 images [n, h, w, 3]; see `base.Engine`."""
         check_batch(batch, self.spec)
-        return run_in_batches(self.infer, batch, self.batch)
+        return run_in_batches(self.infer, batch, self.batch, self._finish)
 
     def infer(self, batch: NDArray[np.uint8]) -> Mapping[str, NDArray[np.generic]]:
         """The file's outputs by name, for as many images as it takes."""

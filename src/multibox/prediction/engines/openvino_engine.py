@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from multibox.errors import ModelError
 from multibox.prediction.engines.base import RawDetections, check_batch, run_in_batches, short_reason
-from multibox.prediction.engines.onnx_file import OnnxFile
+from multibox.prediction.engines.file import ModelFile
+from multibox.prediction.engines.finish import finisher
 from multibox.spec import ModelSpec
 
 
@@ -30,7 +31,8 @@ def import_openvino() -> ModuleType:
 
 
 class OpenVinoEngine:
-    """An exported file, compiled for low latency in fp32 (the runtime's own choice may be bfloat16: not exact).
+    """An exported file, compiled for low latency in fp32, or in bfloat16 where the file asks for it (the runtime's own
+    choice may be that: not exact).
 
     A file for any number of images is compiled for one image, which is a fifth faster than one that takes any number,
     and for more only when they come.
@@ -38,11 +40,16 @@ class OpenVinoEngine:
 
     name = "openvino"
 
-    def __init__(self, file: OnnxFile, threads: int | None = None) -> None:
-        """`threads`: CPU threads, all where None. The compiled model is cached in MULTIBOX_CACHE where that is set."""
+    def __init__(self, file: ModelFile, threads: int | None = None, calls: int = 1) -> None:
+        """`threads`: CPU threads, all where None, shared by so many `calls` at a time. The compiled model is cached in
+        MULTIBOX_CACHE where that is set.
+        """
         self.spec: ModelSpec = file.spec
+        self.calls = calls
+        self._finish = finisher(file.description, file.path)
         self._file = file
-        self._options: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
+        self._options: dict[str, Any] = {"NUM_STREAMS": calls, "INFERENCE_PRECISION_HINT": _arithmetic(file)}
+        self._options["PERFORMANCE_HINT"] = "LATENCY" if calls == 1 else "THROUGHPUT"
         if threads is not None:
             self._options["INFERENCE_NUM_THREADS"] = threads
         if cache := os.environ.get("MULTIBOX_CACHE"):
@@ -62,7 +69,7 @@ class OpenVinoEngine:
     def run(self, batch: NDArray[np.uint8]) -> list[RawDetections]:
         """Detections of uint8 images [n, h, w, 3]; see `base.Engine`."""
         check_batch(batch, self.spec)
-        return run_in_batches(self.infer, batch, self.batch)
+        return run_in_batches(self.infer, batch, self.batch, self._finish)
 
     def infer(self, batch: NDArray[np.uint8]) -> Mapping[str, NDArray[np.generic]]:
         """The file's outputs by name, for as many images as it takes; valid until this thread's next call."""
@@ -84,7 +91,9 @@ class OpenVinoEngine:
     def _read(self) -> Any:
         """The file as OpenVINO's model. Raises `ModelError` where it is refused."""
         try:
-            return import_openvino().Core().read_model(self._file.data, b"")
+            model = import_openvino().Core().read_model(self._file.data, self._file.weights)
+            model.add_outputs(list(self._file.watched))
+            return model
         except RuntimeError as error:
             raise ModelError(f"{self._file.path}: OpenVINO cannot open it ({short_reason(error)})") from None
 
@@ -94,3 +103,14 @@ class OpenVinoEngine:
             return import_openvino().Core().compile_model(model, "CPU", self._options)
         except RuntimeError as error:
             raise ModelError(f"{self._file.path}: OpenVINO cannot compile it ({short_reason(error)})") from None
+
+
+def _arithmetic(file: ModelFile) -> str:
+    """The runtime's word for the precision in which the network of `file` computes. Raises `ModelError` where the CPU
+    has no such arithmetic: the runtime would silently take fp32.
+    """
+    if file.precision != "bf16":
+        return "f32"
+    if "BF16" not in import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        raise ModelError(f"{file.path}: this CPU has no bfloat16 arithmetic; take precision fp32")
+    return "bf16"

@@ -33,7 +33,7 @@ class CocoWriter:
         self._images.add(
             {"id": image_id, "file_name": file_name, "width": prediction.width, "height": prediction.height}
         )
-        for row in rows(prediction.detections, self._names):
+        for row in rows(prediction.objects, self._names):
             x1, y1, x2, y2 = row.box
             box = [x1, y1, round(x2 - x1, 3), round(y2 - y1, 3)]
             category = self._ids[row.class_id]

@@ -14,8 +14,7 @@ class JsonList:
 
     def __init__(self, path: Path, head: str = "[", tail: str = "]") -> None:
         """Opens the file; `head` ends with the list's opening bracket, `tail` begins with the closing one."""
-        self._file = AtomicFile(path)
-        self._tail = tail
+        self._file = AtomicFile(path, f"\n{tail}\n")
         self._between = "\n"
         self._file.write(head)
 
@@ -26,7 +25,6 @@ class JsonList:
 
     def close(self) -> None:
         """Ends the list and puts the file in its place."""
-        self._file.write(f"\n{self._tail}\n")
         self._file.keep()
 
     def discard(self) -> None:

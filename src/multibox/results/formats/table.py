@@ -19,7 +19,7 @@ class CsvWriter:
     def __init__(self, path: Path, names: Sequence[str], ids: Sequence[int] = ()) -> None:
         """Opens `path`; the dataset's `ids` are of no use here."""
         self._names = names
-        self._file = AtomicFile(path)
+        self._file = AtomicFile(path, "")
         self._csv = csv.writer(self._file, lineterminator="\n")
         self._csv.writerow(COLUMNS)
 
@@ -27,10 +27,9 @@ class CsvWriter:
         """Adds one picture's detections."""
         if prediction.error is not None:
             return
-        path = str(prediction.path) if prediction.path is not None else prediction.name
         frame = prediction.frame.number if prediction.frame is not None else ""
-        picture = (path, frame, prediction.width, prediction.height)
-        for row in rows(prediction.detections, self._names):
+        picture = (prediction.where, frame, prediction.width, prediction.height)
+        for row in rows(prediction.objects, self._names):
             self._csv.writerow((*picture, row.name, row.class_id, row.score, *row.box))
 
     def close(self) -> None:

@@ -22,7 +22,7 @@ class VocWriter:
     def add(self, prediction: Prediction) -> None:
         """Writes one picture's file, also for one without detections."""
         if prediction.error is None:
-            root = _annotation(prediction, [*rows(prediction.detections, self._names)])
+            root = _annotation(prediction, [*rows(prediction.objects, self._names)])
             ElementTree.indent(root)
             text = ElementTree.tostring(root, encoding="unicode") + "\n"
             write_text(self._folder / f"{prediction.name}.xml", text)

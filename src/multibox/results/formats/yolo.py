@@ -22,7 +22,7 @@ class YoloWriter:
     def add(self, prediction: Prediction) -> None:
         """Writes one picture's file; it is empty where nothing was found."""
         if prediction.error is None:
-            found = rows(prediction.detections, self._names)
+            found = rows(prediction.objects, self._names)
             lines = (_line(row, prediction.width, prediction.height) for row in found)
             write_text(self._labels / f"{prediction.name}.txt", "".join(lines))
 

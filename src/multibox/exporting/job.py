@@ -1,0 +1,67 @@
+"""One export under way: what is wanted, the network that is to be written, and the truth it is compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from multibox.exporting.order import Order
+from multibox.network.inference import Inference
+from multibox.prediction.engines.base import RawDetections
+from multibox.prediction.engines.description import Description
+from multibox.spec import ModelSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """`truth` computes in float32 with the weights that the file stores; `network`, in the file's precision, is what is
+    written. `progress` is told (done, all) of work that takes long.
+    """
+
+    order: Order
+    truth: Inference
+    network: Inference
+    description: Description
+    progress: Callable[[int, int], None] | None = None
+
+
+@runtime_checkable
+class Probe(Protocol):
+    """An engine with the file opened, whose outputs can be looked at one by one."""
+
+    @property
+    def spec(self) -> ModelSpec:
+        """What the model is."""
+
+    @property
+    def name(self) -> str:
+        """The runtime."""
+
+    @property
+    def batch(self) -> int | None:
+        """How many images the file takes; any number where None."""
+
+    def run(self, batch: NDArray[np.uint8]) -> list[RawDetections]:
+        """Detections of uint8 images [n, h, w, 3]."""
+
+    def infer(self, batch: NDArray[np.uint8]) -> Mapping[str, NDArray[np.generic]]:
+        """The outputs by name, for as many images as the file takes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Writer:
+    """How one kind of file is written and opened.
+
+    `ready` raises `ExportError` where a tool is missing, before anything is computed; `write` makes the file, and those
+    beside it, at the path; `open` gives it on every runtime that is here (with `dense_boxes` and `dense_scores` among
+    the outputs where NMS is inside).
+    """
+
+    ready: Callable[[], None]
+    write: Callable[[Job, Path], None]
+    open: Callable[[Path], list[Probe]]

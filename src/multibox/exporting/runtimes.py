@@ -1,0 +1,43 @@
+"""The runtimes of ONNX and OpenVINO files that are installed here, to check what was written."""
+
+from __future__ import annotations
+
+import importlib.util
+
+from multibox.errors import ExportError
+from multibox.exporting.job import Probe
+from multibox.prediction.engines.file import ModelFile
+
+
+def is_installed(package: str) -> bool:
+    """Whether `package` can be imported, without importing it."""
+    try:
+        return importlib.util.find_spec(package) is not None
+    except ModuleNotFoundError:  # the package around it is absent
+        return False
+
+
+def need(package: str, format: str, install: str) -> None:
+    """Raises `ExportError` that names what to install where `package` is absent."""
+    if not is_installed(package):
+        raise ExportError(f"{format} files are made with the package '{package}', which is absent; run: {install}")
+
+
+def need_a_runtime() -> None:
+    """Raises `ExportError` where nothing can check an ONNX file."""
+    if not is_installed("openvino") and not is_installed("onnxruntime"):
+        raise ExportError("nothing here can check the exported file; install onnxruntime or openvino")
+
+
+def open_everywhere(file: ModelFile) -> list[Probe]:
+    """An ONNX file on every runtime that is installed."""
+    engines: list[Probe] = []
+    if is_installed("openvino"):
+        from multibox.prediction.engines.openvino_engine import OpenVinoEngine
+
+        engines.append(OpenVinoEngine(file))
+    if is_installed("onnxruntime"):
+        from multibox.prediction.engines.onnxruntime_engine import OnnxRuntimeEngine
+
+        engines.append(OnnxRuntimeEngine(file))
+    return engines

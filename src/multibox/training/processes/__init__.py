@@ -1,0 +1,1 @@
+"""Several processes of one run: which one this is, what they say to each other, how they end."""
