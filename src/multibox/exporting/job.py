@@ -43,6 +43,10 @@ class Probe(Protocol):
         """The runtime."""
 
     @property
+    def calls(self) -> int:
+        """How many callers it serves at a time."""
+
+    @property
     def batch(self) -> int | None:
         """How many images the file takes; any number where None."""
 
