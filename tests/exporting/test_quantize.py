@@ -14,25 +14,24 @@ from onnx import TensorProto, helper, numpy_helper
 from multibox.data.dataset import Dataset, Record
 from multibox.errors import DataError, ExportError
 from multibox.evaluation.evaluate import evaluate
-from multibox.exporting.accuracy import Accuracy, check_quantized, count_matches, measured
+from multibox.exporting.accuracy import Accuracy, count_matches, measured
 from multibox.exporting.calibration import Seen, find_images, observe, read_inputs, spread
 from multibox.exporting.check import sample_images
+from multibox.exporting.export import Judge, export_model
 from multibox.exporting.folding import fold_norms
-from multibox.exporting.onnx import export_onnx
+from multibox.exporting.order import make_order
 from multibox.exporting.placement import place
 from multibox.exporting.qdq import Scale, weight_codes, weight_steps
-from multibox.exporting.quantize import FEW, quantize_onnx, round_graph
-from multibox.exporting.tail import append_tail
+from multibox.exporting.quantize import FEW, round_graph
 from multibox.exporting.wiring import Wiring
-from multibox.network.inference import Inference
-from multibox.network.model import SSD
+from multibox.images.prepare import prepare
 from multibox.prediction.detector import Detector
 from multibox.prediction.engines import open_engine
 from multibox.prediction.engines.base import Engine, RawDetections
 from multibox.prediction.engines.onnx_file import read_onnx
 from multibox.prediction.engines.torch_engine import TorchEngine
 from multibox.zoo import load_spec
-from sheets import lively
+from multibox.zoo.models import load_model
 
 SPEC = load_spec("ssdlite320_mobilenet_v3_large").with_names(("cat", "dog", "cup"))
 SMALL = replace(SPEC, input=replace(SPEC.input, height=16, width=16))
@@ -257,6 +256,7 @@ class Finds:
 
     name = "onnxruntime"
     spec = SPEC
+    calls = 1
 
     def __init__(self, found: RawDetections) -> None:
         self.found = found
@@ -288,65 +288,37 @@ def test_a_data_set_without_objects_measures_nothing():
         judged(-1.0, -1.0, 0.5)
 
 
-def without_tail(graph: onnx.ModelProto) -> onnx.ModelProto:
-    """The part of an exported file that gives what NMS is fed with."""
-    wanted, nodes = {"dense_boxes", "dense_scores"}, []
-    for node in reversed(graph.graph.node):
-        if wanted.intersection(node.output):
-            nodes.append(node)
-            wanted.update(node.input)
-    part = onnx.ModelProto()
-    part.CopyFrom(graph)
-    for field in (part.graph.node, part.graph.output, part.graph.initializer):
-        del field[:]
-    part.graph.node.extend(reversed(nodes))
-    part.graph.initializer.extend(value for value in graph.graph.initializer if value.name in wanted)
-    for name, last in (("dense_boxes", 4), ("dense_scores", None)):
-        part.graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, [None, None, last]))
-    return part
-
-
-def with_tail(dense: onnx.ModelProto, model: SSD, path: Path) -> Path:
-    """The finished file: NMS behind, the description of the float file kept."""
-    append_tail(dense, model.spec, model.level_sizes, "n")
-    path.write_bytes(dense.SerializeToString())
-    return path
-
-
 @pytest.mark.slow
-def test_a_real_detector_is_quantised_on_both_runtimes_and_one_calibrated_on_black_is_refused(tmp_path, caplog):
-    model = lively(replace(SPEC, postprocess=replace(SPEC.postprocess, score_threshold=0.3)), logits=1.5, offsets=0.3)
-    photos, inference = sample_images(), Inference(model).eval()
+def test_a_trained_detector_keeps_what_it_finds_and_one_calibrated_on_black_is_refused(
+    shared_weights, tmp_path, caplog
+):
+    model = load_model(shared_weights / "ultra_light_face_rfb_320.pth")  # random weights would multiply rounding
+    photos, path = sample_images(), tmp_path / "faces.onnx"
     for kind in ("photos", "black"):
         (tmp_path / kind).mkdir()
         for number, photo in enumerate(photos):
             cv2.imwrite(str(tmp_path / kind / f"{number}.png"), photo[..., ::-1] * (kind == "photos"))
-    export_onnx(model, tmp_path / "float.onnx", metrics={"AP": 0.5})
-    assert len(photos) < FEW
-    dense = without_tail(onnx.load(tmp_path / "float.onnx"))
-    files = {
-        kind: with_tail(quantize_onnx(dense, inference, tmp_path / kind), model, tmp_path / f"{kind}.onnx")
-        for kind in ("photos", "black")
-    }
-    assert "only 6 images to calibrate with" in caplog.text
-    assert files["photos"].stat().st_size < 0.4 * (tmp_path / "float.onnx").stat().st_size
-    file = read_onnx(files["photos"])
-    assert (file.spec, file.metrics) == (model.spec, {"AP": 0.5})
     dataset = of_detections(TorchEngine(model), sorted((tmp_path / "photos").iterdir()))
-
-    def measure(engine: Engine) -> float:
-        return float(evaluate(Detector(engine), dataset).metrics["AP"])
-
+    judge = Judge(measure=lambda engine: float(evaluate(Detector(engine), dataset).metrics["AP"]), max_drop=20.0)
+    bad, good = (make_order(precision="int8", calibration=tmp_path / kind) for kind in ("black", "photos"))
+    with pytest.raises(ExportError, match="calibrate with more images"):
+        export_model(model, path, bad, judge=judge)
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["black", "photos"]
+    accuracy = export_model(model, path, good, judge=judge).agreement
+    assert isinstance(accuracy, Accuracy)
+    assert f"only {len(photos)} images to calibrate with" in caplog.text
+    assert len(photos) < FEW
+    assert accuracy.detections > 2 * len(photos)
+    assert accuracy.share > 0.8, accuracy
+    assert accuracy.before == pytest.approx(1, abs=0.01)
+    file = read_onnx(path)
+    assert (file.spec, file.precision) == (model.spec, "int8")
     for name in ("openvino", "onnxruntime"):
         pytest.importorskip(name)
-        good, bad = (open_engine(files[kind], name, threads=1) for kind in ("photos", "black"))
-        accuracy = check_quantized(inference, [good], photos, measure=measure, max_drop=50.0)
-        assert accuracy.detections > 100
-        assert accuracy.share > 0.6, accuracy  # random weights multiply rounding: trained ones match far better
-        assert accuracy.before > 0.95
-        assert accuracy.drop is not None
-        with pytest.raises(ExportError, match="calibrate with more images"):
-            check_quantized(inference, [bad], photos, measure=measure, max_drop=accuracy.drop + 10)
+        engine = open_engine(path, name, threads=1)
+        batch = np.stack([prepare(photo, model.spec.input).pixels for photo in photos[:3]])
+        for together, image in zip(engine.run(batch), batch, strict=True):
+            np.testing.assert_allclose(together.scores, engine.run(image[None])[0].scores, atol=1e-5)
 
 
 def of_detections(engine: Engine, paths: list[Path]) -> Dataset:

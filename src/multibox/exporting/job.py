@@ -44,7 +44,7 @@ class Probe(Protocol):
 
     @property
     def calls(self) -> int:
-        """How many calls at a time it serves."""
+        """How many callers it serves at a time."""
 
     @property
     def batch(self) -> int | None:

@@ -42,8 +42,8 @@ def weight_steps(weight: NDArray[np.float32], bias: NDArray[np.float32], input: 
 
 def weight_codes(weight: NDArray[np.float32], steps: NDArray[np.float32]) -> NDArray[np.int8]:
     """The weights [out, ...] in whole steps."""
-    codes: NDArray[np.int8] = np.clip(np.rint(weight / steps[:, None, None, None]), -_TOP, _TOP).astype(np.int8)
-    return codes
+    codes = np.rint(weight / steps[:, None, None, None])
+    return np.asarray(np.clip(codes, -_TOP, _TOP), np.int8)
 
 
 class QdqWriter:

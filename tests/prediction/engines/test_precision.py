@@ -60,9 +60,7 @@ def test_torch_in_bfloat16_is_near_float32_and_leaves_the_model_as_it_was(net) -
     assert near.boxes.dtype == near.scores.dtype == np.float32
     assert isinstance(low, Engine)
     assert near.scores.tolist() != found.scores.tolist()
-    best = found.scores > 0.3
-    assert best.any()
-    assert near.scores[: best.sum()] == pytest.approx(found.scores[best], abs=0.05)
+    assert near.scores[:20] == pytest.approx(found.scores[:20], abs=0.05)
 
 
 @pytest.mark.parametrize(

@@ -67,9 +67,14 @@ class OpenVinoEngine:
         self._single = self._compile(model)
 
     def run(self, batch: NDArray[np.uint8]) -> list[RawDetections]:
-        """Detections of uint8 images [n, h, w, 3]; see `base.Engine`."""
+        """Detections of uint8 images [n, h, w, 3]; see `base.Engine`.
+
+        An int8 file takes them one by one: where the number of images is free and NMS is inside, OpenVINO (2026.4)
+        computes the network of such a file wrongly, without a word.
+        """
         check_batch(batch, self.spec)
-        return run_in_batches(self.infer, batch, self.batch, self._finish)
+        at_once = 1 if self._file.precision == "int8" and self.batch is None else self.batch
+        return run_in_batches(self.infer, batch, at_once, self._finish)
 
     def infer(self, batch: NDArray[np.uint8]) -> Mapping[str, NDArray[np.generic]]:
         """The file's outputs by name, for as many images as it takes; valid until this thread's next call."""
