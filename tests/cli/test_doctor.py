@@ -4,9 +4,16 @@ import json
 
 import pytest
 
-from multibox import zoo
+from multibox import load, zoo
 from multibox.cli import main
 from multibox.errors import ModelError
+
+
+@pytest.fixture(autouse=True)
+def cache(monkeypatch, tmp_path):
+    """What is remembered does not leave the test."""
+    monkeypatch.setenv("MULTIBOX_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
 
 
 def run(*words: str) -> int:
@@ -30,6 +37,7 @@ def test_a_whole_installation_finds_the_person_in_the_photograph(capsys):
     assert report["detector"]["person"] > 0.25
     assert report["packages"]["numpy"]
     assert report["cores"] >= 1
+    assert report["race"]["auto"] == load().engine.name
     assert run("doctor") == 0
     assert "finds the person" in capsys.readouterr().out
 

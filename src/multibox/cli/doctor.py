@@ -1,4 +1,4 @@
-"""`multibox doctor`: what is installed, which engine runs, and whether the detector in the box finds a person."""
+"""`multibox doctor`: what is installed, which engine is the fastest, whether the detector in the box finds a person."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json as json_text
 import platform
 import time
 from importlib import metadata
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -14,8 +15,17 @@ _CORE = ("multibox", "numpy", "opencv-python-headless", "pillow", "onnxruntime",
 _EXTRA = ("openvino", "torch", "torchvision", "timm", "lightning", "onnx", "onnxscript", "safetensors")
 
 
-def doctor(json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:
-    """Check this installation; the exit code is 1 where the detector in the box does not work."""
+def doctor(
+    model: Annotated[
+        str, typer.Argument(help="An exported file whose engines are timed too; from then on auto takes the fastest.")
+    ] = "default",
+    *,
+    json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """Check this installation, and time a file on each engine; the exit code is 1 where the detector in the box fails.
+
+    What is the fastest for the file is remembered in the cache (MULTIBOX_CACHE), for the versions that are installed.
+    """
     from multibox.prediction.engines.base import cores
 
     trial = _try_detector()
@@ -25,6 +35,7 @@ def doctor(json: Annotated[bool, typer.Option("--json", help="As JSON.")] = Fals
         "cores": cores(),
         "packages": {name: _version(name) for name in (*_CORE, *_EXTRA)},
         "engines": _engines(),
+        "race": _race(model) if trial["ok"] else {},
         "detector": trial,
         "ok": trial["ok"],
     }
@@ -47,9 +58,30 @@ def _version(package: str) -> str | None:
 def _engines() -> dict[str, str]:
     """Which engine runs which kind of file by default, and why."""
     installed = [name for name in ("openvino", "onnxruntime") if _version(name)]
-    exported = f"{installed[0]}: the fastest that is installed" if installed else "none: pip install onnxruntime"
+    exported = " or ".join(installed) if installed else "none: pip install onnxruntime"
     weights = "torch: it is installed" if _version("torch") else "none: pip install 'multibox[train]'"
     return {"exported file (.onnx)": exported, "weights (.safetensors)": weights}
+
+
+def _race(model: str) -> dict[str, Any]:
+    """The model's file on each engine that runs it: milliseconds, and which is taken from now on."""
+    from multibox import zoo
+    from multibox.cli.failures import say
+    from multibox.errors import MultiboxError
+    from multibox.prediction.engines import RUNTIMES, open_engine
+    from multibox.prediction.engines.choice import race, remember
+
+    path = zoo.builtin_detector() if model == "default" else Path(model)
+    able = [name for name in RUNTIMES.get(path.suffix.lower(), ()) if _version(name)]
+    if len(able) < 2:
+        return {"model": model, "milliseconds": {}, "auto": able[0] if able else open_engine(path).name}
+    times = race([open_engine(path, name) for name in able])
+    rounded = {name: round(value, 2) for name, value in times.items()}
+    try:
+        return {"model": model, "milliseconds": rounded, "auto": remember(path, times)}
+    except MultiboxError as error:
+        say(f"what is fastest is not remembered: {error}")
+        return {"model": model, "milliseconds": rounded, "auto": able[0]}
 
 
 def _try_detector() -> dict[str, Any]:
@@ -89,6 +121,9 @@ def _show(report: dict[str, Any]) -> None:
         typer.echo(f"  {name:<24} {version or '-'}")
     for kind, engine in report["engines"].items():
         typer.echo(f"{kind}: {engine}")
+    if race := report["race"]:
+        times = ", ".join(f"{name} {value} ms" for name, value in race["milliseconds"].items())
+        typer.echo(f"{race['model']}: {times + ': ' if times else ''}auto takes {race['auto']}")
     trial = report["detector"]
     if "error" in trial:
         typer.echo(f"detector in the box: FAILED, {trial['error']}")

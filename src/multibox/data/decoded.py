@@ -23,7 +23,7 @@ from multibox.data.shared_pixels import SharedBytes
 from multibox.images.read import Pixels, read_bytes, read_size
 from multibox.results.files import make_folder, placed
 from multibox.spec import InputSpec
-from multibox.weights.fetch import cache_folder
+from multibox.weights.cache import cache_folder
 
 Size = tuple[int, int]
 

@@ -22,7 +22,8 @@ from multibox.errors import ModelError, UsageError
 from multibox.images.read import read_image
 from multibox.network.build import build_model
 from multibox.network.model import SSD
-from multibox.weights.fetch import cache_folder, fetch
+from multibox.weights.cache import cache_folder
+from multibox.weights.fetch import fetch
 from multibox.weights.importers import Foreign, nvidia
 from multibox.zoo import load_spec
 from multibox.zoo.models import load_model

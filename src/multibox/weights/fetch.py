@@ -22,10 +22,11 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import unquote, urlsplit
 
 from multibox.errors import ModelError
+from multibox.weights.cache import CACHE, cache_folder, user_caches
 
 log = logging.getLogger(__name__)
 
-CACHE, OFFLINE = "MULTIBOX_CACHE", "MULTIBOX_OFFLINE"
+OFFLINE = "MULTIBOX_OFFLINE"
 """Names of the environment variables."""
 
 _WAITS = (1.0, 3.0)
@@ -82,20 +83,9 @@ def by_hand(url: str) -> Path:
     return cache_folder() / (Path(unquote(urlsplit(url).path)).name or "file")
 
 
-def cache_folder() -> Path:
-    """`MULTIBOX_CACHE`, or `multibox` in the user's folder of caches."""
-    named = os.environ.get(CACHE)
-    return Path(named).expanduser() if named else _user_caches() / "multibox"
-
-
-def _user_caches() -> Path:
-    """The folder in which programs keep what they can fetch again."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-
-
 def _hub_folder() -> Path:
     """Where torch.hub keeps checkpoints under the last part of their address."""
-    return Path(os.environ.get("TORCH_HOME") or _user_caches() / "torch").expanduser() / "hub" / "checkpoints"
+    return Path(os.environ.get("TORCH_HOME") or user_caches() / "torch").expanduser() / "hub" / "checkpoints"
 
 
 def _fits(digest: str, sha256: str | None) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -21,7 +21,7 @@ RUNTIMES: Mapping[str, tuple[EngineName, ...]] = {
     ".tflite": ("litert",),
     ".plan": ("tensorrt",),
 }
-"""By the ending of an exported file: what runs it, fastest first."""
+"""By the ending of an exported file: what runs it, on most networks the fastest first."""
 _PACKAGES = {"litert": "ai_edge_litert"}
 """Of runtimes that are not called as their package is."""
 _WAYS = {"torch": "pip install 'multibox[train]'", "litert": "pip install ai-edge-litert"}
@@ -37,7 +37,8 @@ def open_engine(
 ) -> Engine:
     """The engine for a model file: an exported one (`RUNTIMES`) on its runtime, weights on torch.
 
-    `auto` takes the fastest that is installed and can read the file. The others are those of `Running`. Raises
+    `auto` takes the engine that `multibox doctor` measured to be the fastest for this file, without a measurement the
+    first of `RUNTIMES` that is installed. The others are those of `Running`. Raises
     `UsageError` for an unknown engine, `ModelError` where file, engine and precision do not fit or something lacks.
     """
     known = get_args(EngineName)
@@ -71,12 +72,21 @@ def _open_exported(path: Path, engine: EngineName, running: Running) -> Engine:
             else "does not run it; take auto"
         )
         raise ModelError(f"{path}: engine '{engine}' {other}, or another engine ({' or '.join(able)})")
-    chosen = next((name for name in able if engine in ("auto", name) and _installed(name)), None)
+    there = [name for name in able if engine in ("auto", name) and _installed(name)]
+    chosen = _fastest(path, there) if len(there) > 1 else next(iter(there), None)
     if chosen is None:
         wanted = able[-1] if engine == "auto" else engine
         way = _WAYS.get(wanted, f"pip install {wanted}")
         raise ModelError(f"{path}: engine '{wanted}' is not installed here; run: {way}")
     return _open_on(path, chosen, running)
+
+
+def _fastest(path: Path, there: Sequence[EngineName]) -> EngineName:
+    """The engine that `multibox doctor` measured to be the fastest for this file, or the first."""
+    from multibox.prediction.engines.choice import remembered
+
+    won = remembered(path) if path.is_file() else None
+    return next((name for name in there if name == won), there[0])
 
 
 def _open_on(path: Path, engine: EngineName, running: Running) -> Engine:
