@@ -75,7 +75,7 @@ def test_the_installed_detector_finds_small_persons_in_tiles(tmp_path: Path, cap
     for number in range(3):
         image = Image.new("RGB", (1800, 1300), (96, 104, 96))
         for place in range(6):
-            height = int(random.integers(90, 150))
+            height = int(random.integers(36, 60))
             small = person.resize((height * person.width // person.height, height), Image.Resampling.LANCZOS)
             x = place % 3 * 600 + int(random.integers(20, 440))
             y = place // 3 * 650 + int(random.integers(20, 480))

@@ -178,10 +178,10 @@ def _bare(subject: Subject, folder: Path, notes: list[str]) -> Path | None:
     if subject.file.suffix.lower() != ".onnx":
         notes.append(f"{subject.file.name}: network and post-processing are told apart for .onnx files alone")
         return None
-    if read_onnx(subject.file).head != "nms":
-        return None
     target = folder / f"{subject.label}.{subject.precision}.bare.onnx"
     try:
+        if read_onnx(subject.file).head != "nms":
+            return None
         write_bare(subject.file, target)
     except ModelError as error:
         notes.append(str(error))

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from multibox.network.folding import fold_norms
 from multibox.network.model import SSD
 from multibox.network.vgg import L2Norm
 
@@ -25,8 +26,11 @@ class _InFloat32(nn.Module):
 
 
 def in_dtype(model: SSD, dtype: torch.dtype) -> SSD:
-    """A copy that takes and gives `dtype` and has weights rounded to it; its priors are those of `model`."""
-    low = copy.deepcopy(model)
+    """A copy that takes and gives `dtype` and has weights rounded to it; its priors are those of `model`.
+
+    Batch norms are folded first: their small variances would multiply what rounding does to the convolutions' output.
+    """
+    low = fold_norms(copy.deepcopy(model))
     low.to(dtype)
     low.priors = model.priors
     for name, part in list(low.named_modules()):
