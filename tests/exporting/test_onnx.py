@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from multibox.errors import ExportError
+from multibox.errors import ExportError, UsageError
 from multibox.exporting.onnx import export_onnx
 from multibox.exporting.parity import compare
 from multibox.exporting.storage import round_weights
@@ -101,7 +101,7 @@ def test_what_cannot_be_written_is_said_in_one_sentence(model, tmp_path):
     (tmp_path / "file").write_text("no folder")
     with pytest.raises(ExportError, match="cannot be written"):
         export_onnx(model, tmp_path / "file" / "model.onnx")
-    with pytest.raises(ExportError, match="batch is 0"):
+    with pytest.raises(UsageError, match="batch is 0"):
         export_onnx(model, tmp_path / "model.onnx", batch=0)
 
 

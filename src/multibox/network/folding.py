@@ -47,7 +47,7 @@ def _pairs(model: SSD, image: Tensor) -> list[tuple[nn.Conv2d, _BatchNorm]]:
         if id(inputs[0]) in made and module.track_running_stats:
             found[module] = made[id(inputs[0])][0]
 
-    hooks = [part.register_forward_hook(after_convolution) for part in model.modules() if type(part) is nn.Conv2d]
+    hooks = [part.register_forward_hook(after_convolution) for part in model.modules() if isinstance(part, nn.Conv2d)]
     hooks += [part.register_forward_pre_hook(before_norm) for part in model.modules() if isinstance(part, _BatchNorm)]
     model(image)
     for hook in hooks:
