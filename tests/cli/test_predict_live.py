@@ -96,7 +96,7 @@ def test_several_cameras_become_several_videos(run) -> None:
     assert sorted(len(times_of(video)) for video in FOLDER.glob("*.mp4")) == counts
 
 
-@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("sent", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_a_signal_ends_a_stream_with_its_files_complete(run, sent: signal.Signals) -> None:
     before = signal.getsignal(sent)
     with WebCamera(Visit(5, every=0.05), Visit(1, then=20)) as camera:  # comes back, and is silent then

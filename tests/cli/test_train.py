@@ -121,6 +121,7 @@ def test_a_project_that_cannot_be_written_is_one_sentence(capsys, data, sheet, t
     assert "the run folder cannot be made" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_family_on_another_backbone_for_another_input_is_trained_and_goes_on(capsys, data, tmp_path):
     words = ("--data", data, "--model", "ssdlite320", "--backbone", "lcnet_050", "--imgsz", "128x96", "--batch", 2)
     assert run("train", *words, "--workers", 0, "--epochs", 1, "--project", tmp_path, "--name", "a", "--quiet") == 0

@@ -12,6 +12,7 @@ from multibox.network.folding import fold_norms
 from sheets import lively, named
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["ssdlite320_mobilenet_v3_large", "ssd320_mobilenet_v2_fpnlite.coco"])
 def test_the_network_computes_the_same_and_its_norms_change_nothing(name: str) -> None:
     model = lively(named(name)).eval()

@@ -163,7 +163,9 @@ def test_the_network_answers_in_their_order(small: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("prefix", ["", "module.", "module.1."])
+@pytest.mark.parametrize(
+    "prefix", ["module.", *(pytest.param(prefix, marks=pytest.mark.slow) for prefix in ("", "module.1."))]
+)
 def test_the_network_takes_state_dicts_of_theirs_and_its_own(small: Path, prefix: str) -> None:
     model, given = nvidia_ssd(checkpoint=small), build_model(load_spec(SHEET))
     model.load_state_dict(their_state(given, prefix))
