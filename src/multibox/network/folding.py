@@ -22,6 +22,7 @@ def fold_norms(model: SSD) -> SSD:
     spec = model.spec.input
     pairs = _pairs(model.eval(), torch.zeros(1, 3, spec.height, spec.width))
     for convolution, norm in pairs:
+        assert norm.running_mean is not None and norm.running_var is not None
         weight, bias = fuse_conv_bn_weights(
             convolution.weight, convolution.bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
         )
