@@ -51,7 +51,7 @@ def test_a_verb_with_a_typo_is_corrected(capsys):
     assert "Did you mean 'evaluate'" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("words", [["evaluate"], ["predict", "--no-such-option"], ["doctor", "word"]])
+@pytest.mark.parametrize("words", [["evaluate"], ["predict", "--no-such-option"], ["doctor", "one", "two"]])
 def test_wrong_usage_is_exit_code_2(words, capsys):
     assert run(*words) == 2
     assert capsys.readouterr().out == ""
