@@ -22,9 +22,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "2")
 
 import torch
 from torch import nn
-from torch.utils.data import DataLoader
-from torchvision.models.detection import ssdlite320_mobilenet_v3_large
-from train import TheirSamples
+from train import TheirLoop
 
 from multibox.data.open import open_dataset
 from multibox.evaluation.evaluate import evaluate
@@ -49,40 +47,21 @@ def torchvision_points(args: argparse.Namespace, seed: int, folder: Path) -> Poi
     torch.manual_seed(seed)
     dataset = open_dataset(args.data, args.split)
     records = [record for record in dataset.records if len(record.boxes)]
-    model = ssdlite320_mobilenet_v3_large(weights=None, weights_backbone=None, num_classes=len(dataset.names) + 1)
     rate = 0.15 * args.batch / 192  # 8 GPUs x 24 images
-    optimizer = torch.optim.SGD(model.parameters(), lr=rate, momentum=0.9, weight_decay=4e-5)
-    cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=args.epochs)
-    loader = DataLoader(
-        TheirSamples(records), args.batch, shuffle=True, collate_fn=lambda items: tuple(zip(*items, strict=True))
-    )
+    loop = TheirLoop(records, len(dataset.names), args.batch, workers=0, rate=rate, whole=False)
+    cosine = torch.optim.lr_scheduler.CosineAnnealingLR(loop.optimizer, T_max=args.epochs)
     points: Points = {}
     for epoch in range(1, args.epochs + 1):
-        steps = min(1000, len(loader) - 1)
-        warmup = torch.optim.lr_scheduler.LinearLR(optimizer, 0.001, total_iters=steps) if epoch == 1 else None
-        their_epoch(model, optimizer, loader, warmup)
+        if epoch == 1:
+            steps = min(1000, len(loop.loader) - 1)
+            loop.epoch(torch.optim.lr_scheduler.LinearLR(loop.optimizer, 0.001, total_iters=steps).step)
+        else:
+            loop.epoch()
         cosine.step()
         if epoch in measured_epochs(args.epochs):
-            points[epoch] = their_metrics(model, args, folder)
+            points[epoch] = their_metrics(loop.model, args, folder)
             print(f"{THEIRS} seed {seed}, epoch {epoch}: AP {points[epoch]['AP']:.3f}", flush=True)
     return points
-
-
-def their_epoch(
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    loader: DataLoader[object],
-    warmup: torch.optim.lr_scheduler.LRScheduler | None,
-) -> None:
-    """All photos once."""
-    model.train()
-    for photos, targets in loader:
-        loss = sum(model(list(photos), list(targets)).values())
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        if warmup is not None:
-            warmup.step()
 
 
 def their_metrics(model: nn.Module, args: argparse.Namespace, folder: Path) -> dict[str, float]:

@@ -13,6 +13,7 @@ import argparse
 import os
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -64,16 +65,18 @@ class TheirSamples(Dataset[Item]):
 class TheirLoop:
     """Model, optimizer and loader live on from epoch to epoch."""
 
-    def __init__(self, records: list[Record], classes: int, batch: int, workers: int) -> None:
-        """`classes` without background."""
+    def __init__(
+        self, records: list[Record], classes: int, batch: int, *, workers: int, rate: float, whole: bool
+    ) -> None:
+        """`classes` without background; `whole` batches alone, or what is left of an epoch too."""
         self.model = ssdlite320_mobilenet_v3_large(weights=None, weights_backbone=None, num_classes=classes + 1)
-        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=0.01, momentum=0.9, weight_decay=4e-5)
+        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=rate, momentum=0.9, weight_decay=4e-5)
         self.loader = DataLoader(
-            TheirSamples(records), batch, shuffle=True, num_workers=workers, drop_last=True,
+            TheirSamples(records), batch, shuffle=True, num_workers=workers, drop_last=whole,
             collate_fn=lambda items: tuple(zip(*items, strict=True)),
         )  # fmt: skip
 
-    def epoch(self) -> float:
+    def epoch(self, after_step: Callable[[], object] = lambda: None) -> float:
         """Images per second of one epoch."""
         self.model.train()
         start, images = time.perf_counter(), 0
@@ -82,6 +85,7 @@ class TheirLoop:
             self.optimizer.zero_grad()
             loss.backward()
             self.optimizer.step()
+            after_step()
             images += len(photos)
         return images / (time.perf_counter() - start)
 
@@ -111,7 +115,7 @@ def main() -> None:
     args = parser.parse_args()
     dataset = open_dataset(args.data, args.split)
     records = [record for record in dataset.records if len(record.boxes)]
-    theirs = TheirLoop(records, len(dataset.names), args.batch, args.workers)
+    theirs = TheirLoop(records, len(dataset.names), args.batch, workers=args.workers, rate=0.01, whole=True)
     best = {"torchvision": 0.0, "multibox fp32": 0.0, "multibox bf16": 0.0}
     for _ in range(args.rounds):
         rates = (theirs.epoch(), our_epoch(args, "none"), our_epoch(args, "bf16"))

@@ -7,7 +7,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "src" / "multibox"
 FLOORS = (
-    ("spec", "sheet", "results", "errors"),
+    ("spec", "sheet", "results", "errors", "installed"),
     ("boxes", "images", "weights"),
     ("network", "data"),
     ("zoo",),
@@ -17,7 +17,7 @@ FLOORS = (
     ("cli",),
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS, 1) for room in rooms}
-GROUND = ("spec", "sheet", "errors")
+GROUND = ("spec", "sheet", "errors", "installed")
 """Modules rather than rooms: all of floor 1 and 2 may use them."""
 
 FACE = ("__init__", "__main__")

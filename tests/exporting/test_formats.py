@@ -17,7 +17,7 @@ from multibox.exporting.export import export_model
 from multibox.exporting.order import Format, make_order
 from multibox.exporting.parity import Parity, compare
 from multibox.exporting.resize import at_size
-from multibox.exporting.runtimes import is_installed
+from multibox.installed import is_installed
 from multibox.network.build import build_model
 from multibox.network.model import SSD
 from multibox.prediction.detector import Detector

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json as json_text
 import platform
 import time
-from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from multibox.installed import is_installed, version_of
 
 _CORE = ("multibox", "numpy", "opencv-python-headless", "pillow", "onnxruntime", "supervision", "hotcoco")
 _EXTRA = ("openvino", "torch", "torchvision", "timm", "lightning", "onnx", "onnxscript", "safetensors")
@@ -33,7 +34,7 @@ def doctor(
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
         "cores": cores(),
-        "packages": {name: _version(name) for name in (*_CORE, *_EXTRA)},
+        "packages": {name: version_of(name) for name in (*_CORE, *_EXTRA)},
         "engines": _engines(),
         "race": _race(model) if trial["ok"] else {},
         "detector": trial,
@@ -47,19 +48,11 @@ def doctor(
         raise typer.Exit(1)
 
 
-def _version(package: str) -> str | None:
-    """The installed version, without importing anything."""
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
-
-
 def _engines() -> dict[str, str]:
     """Which engine runs which kind of file by default, and why."""
-    installed = [name for name in ("openvino", "onnxruntime") if _version(name)]
+    installed = [name for name in ("openvino", "onnxruntime") if is_installed(name)]
     exported = " or ".join(installed) if installed else "none: pip install onnxruntime"
-    weights = "torch: it is installed" if _version("torch") else "none: pip install 'multibox[train]'"
+    weights = "torch: it is installed" if is_installed("torch") else "none: pip install 'multibox[train]'"
     return {"exported file (.onnx)": exported, "weights (.safetensors)": weights}
 
 
@@ -68,11 +61,12 @@ def _race(model: str) -> dict[str, Any]:
     from multibox import zoo
     from multibox.cli.failures import say
     from multibox.errors import MultiboxError
-    from multibox.prediction.engines import RUNTIMES, open_engine
-    from multibox.prediction.engines.choice import race, remember
+    from multibox.evaluation.race import race
+    from multibox.prediction.engines import RUNTIMES, has_runtime, open_engine
+    from multibox.prediction.engines.choice import remember
 
     path = zoo.builtin_detector() if model == "default" else Path(model)
-    able = [name for name in RUNTIMES.get(path.suffix.lower(), ()) if _version(name)]
+    able = [name for name in RUNTIMES.get(path.suffix.lower(), ()) if has_runtime(name)]
     if len(able) < 2:
         return {"model": model, "milliseconds": {}, "auto": able[0] if able else open_engine(path).name}
     times = race([open_engine(path, name) for name in able])

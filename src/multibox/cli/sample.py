@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 
+from multibox import installed
 from multibox.errors import UsageError
 
 
 def sample_photo() -> Path:
-    """matplotlib's portrait of Grace Hopper, found without importing matplotlib. Raises `UsageError` where absent."""
-    spec = find_spec("matplotlib")
-    folder = Path(spec.origin).parent if spec is not None and spec.origin is not None else Path()
-    path = folder / "mpl-data" / "sample_data" / "grace_hopper.jpg"
-    if not path.is_file():
+    """A portrait of Grace Hopper. Raises `UsageError` where it is absent."""
+    path = installed.sample_photo()
+    if path is None:
         raise UsageError("name an image, a video or a folder: the sample photograph is not installed")
     return path

@@ -9,7 +9,6 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from importlib import metadata
 from pathlib import Path
 
 from multibox.errors import DataError, ModelError, MultiboxError, UsageError
@@ -18,7 +17,8 @@ from multibox.evaluation.probe import PEER, Job
 from multibox.evaluation.speed import SpeedReport, SpeedRow
 from multibox.evaluation.stopwatch import WARM_CALLS
 from multibox.images.read import read_size
-from multibox.prediction.engines import RUNTIMES, is_exported
+from multibox.installed import version_of
+from multibox.prediction.engines import RUNTIMES, EngineName, has_runtime, is_exported
 from multibox.prediction.engines.base import cores
 from multibox.prediction.engines.onnx_file import read_onnx
 from multibox.prediction.sources import expand
@@ -27,7 +27,6 @@ Progress = Callable[[int, int, str], None]
 """Called with (configurations done, all of them, what the last one gave) after each."""
 
 _PACKAGES = ("multibox", "numpy", "opencv-python-headless", "onnxruntime", "openvino", "torch", "torchvision")
-_PACKAGE_OF = {"litert": "ai-edge-litert"}
 _MOST_PICTURES = 64
 """Of a folder, so many are held in memory."""
 _BUSY = 0.25
@@ -45,7 +44,7 @@ class Subject:
     peer: Path | None = None
 
     @property
-    def engines(self) -> tuple[str, ...]:
+    def engines(self) -> tuple[EngineName, ...]:
         """What runs such files."""
         return RUNTIMES[self.file.suffix.lower()] if is_exported(self.file) else ("torch",)
 
@@ -107,7 +106,7 @@ def benchmark(
         rows=tuple(rows), threads=options.threads or cores(), cores=cores(),
         pictures=f"{len(pictures)} picture{'' if len(pictures) == 1 else 's'} of {source}",
         warm_up=f"{WARM_CALLS} calls (2 where they take longer than a second)",
-        versions={name: version for name in _PACKAGES if (version := _version(name))},
+        versions={name: version for name in _PACKAGES if (version := version_of(name))},
         peer=PEER if any(job.peer for job in jobs) else None,
         problems=tuple(problems), notes=tuple(notes),
     )  # fmt: skip
@@ -136,7 +135,7 @@ def _jobs(
 ) -> list[Job]:
     """One job per engine, precision and batch of a subject; a note where no engine is there that runs it."""
     asked = options.engines
-    engines = [name for name in subject.engines if (_installed(name) if asked is None else name in asked)]
+    engines = [name for name in subject.engines if (has_runtime(name) if asked is None else name in asked)]
     if not engines:
         wanted = f"of {', '.join(asked)} " if asked else "that is installed "
         notes.append(f"{subject.label} {subject.precision}: no engine {wanted}runs {subject.file.name} "
@@ -209,16 +208,3 @@ def _busy() -> list[str]:
     if load <= _BUSY * cores():
         return []
     return [f"other programs kept {load:.1f} of {cores()} cores busy in the last minute; times are too long for it"]
-
-
-def _installed(engine: str) -> bool:
-    """Whether the runtime is there."""
-    return _version(_PACKAGE_OF.get(engine, engine)) is not None
-
-
-def _version(package: str) -> str | None:
-    """The installed version, without importing anything."""
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import copy
-import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -22,6 +20,7 @@ from multibox.exporting.parity import BOX_BOUND, SCORE_BOUND, Parity, compare_im
 from multibox.exporting.served import OUTPUTS
 from multibox.images.prepare import prepare
 from multibox.images.read import read_image
+from multibox.installed import sample_photo
 from multibox.network.inference import Inference
 from multibox.prediction.engines.base import Outputs, RawDetections
 
@@ -108,9 +107,8 @@ def _allow_rounding(parity: Parity, truth: Inference, photos: Sequence[_Photo]) 
 
 def sample_images() -> list[NDArray[np.uint8]]:
     """The photograph that matplotlib installs, mirrored, and parts of it. Raises `ExportError` where it is absent."""
-    package = importlib.util.find_spec("matplotlib")  # found, not imported: that takes a second
-    path = Path(package.origin).parent / "mpl-data/sample_data/grace_hopper.jpg" if package and package.origin else None
-    if path is None or not path.is_file():
+    path = sample_photo()
+    if path is None:
         raise ExportError("no photographs to check the file with; give some, or install matplotlib")
     photo = read_image(path)
     height, width = photo.shape[:2]

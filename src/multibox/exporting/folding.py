@@ -7,7 +7,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from multibox.exporting.wiring import Wiring
+from multibox.exporting.wiring import Wiring, drop_unread
 
 _EPSILON = 1e-5
 """ONNX's own, where a node states none."""
@@ -25,7 +25,7 @@ def fold_norms(graph: onnx.GraphProto) -> int:
             _fold(graph, wiring, conv, norm)
             graph.node.remove(norm)
             folded += 1
-    _drop_unread(graph)
+    drop_unread(graph)
     return folded
 
 
@@ -48,11 +48,3 @@ def _fold(graph: onnx.GraphProto, wiring: Wiring, conv: onnx.NodeProto, norm: on
 def _array(wiring: Wiring, name: str) -> NDArray[np.float32]:
     """A constant as float32."""
     return np.asarray(numpy_helper.to_array(wiring.weights[name]), np.float32)
-
-
-def _drop_unread(graph: onnx.GraphProto) -> None:
-    """Constants that nothing reads any more go."""
-    read = {value for node in graph.node for value in node.input}
-    kept = [tensor for tensor in graph.initializer if tensor.name in read]
-    del graph.initializer[:]
-    graph.initializer.extend(kept)

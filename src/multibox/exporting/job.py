@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 
 from multibox.exporting.order import Order
 from multibox.network.inference import Inference
-from multibox.prediction.engines.base import RawDetections
+from multibox.prediction.engines.base import Engine
 from multibox.prediction.engines.description import Description
-from multibox.spec import ModelSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,27 +30,12 @@ class Job:
 
 
 @runtime_checkable
-class Probe(Protocol):
+class Probe(Engine, Protocol):
     """An engine with the file opened, whose outputs can be looked at one by one."""
-
-    @property
-    def spec(self) -> ModelSpec:
-        """What the model is."""
-
-    @property
-    def name(self) -> str:
-        """The runtime."""
-
-    @property
-    def calls(self) -> int:
-        """How many callers it serves at a time."""
 
     @property
     def batch(self) -> int | None:
         """How many images the file takes; any number where None."""
-
-    def run(self, batch: NDArray[np.uint8]) -> list[RawDetections]:
-        """Detections of uint8 images [n, h, w, 3]."""
 
     def infer(self, batch: NDArray[np.uint8]) -> Mapping[str, NDArray[np.generic]]:
         """The outputs by name, for as many images as the file takes."""

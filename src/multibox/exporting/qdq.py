@@ -13,6 +13,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
+from multibox.exporting.wiring import drop_unread
+
 _TOP = 127
 _LARGEST = 2.0**30
 """Of a bias as integer: half of what int32 holds, so that sums stay within it."""
@@ -97,10 +99,7 @@ class QdqWriter:
                 ordered += self._behind.get(value, [])
         del self._graph.node[:]
         self._graph.node.extend(ordered)
-        read = {value for node in ordered for value in node.input}
-        kept = [tensor for tensor in self._graph.initializer if tensor.name in read]
-        del self._graph.initializer[:]
-        self._graph.initializer.extend(kept)
+        drop_unread(self._graph)
 
     def _constant(self, name: str, codes: NDArray[np.generic], steps: NDArray[np.float32]) -> str:
         """A constant [out, ...] stored as codes, with the node that makes numbers of them."""

@@ -2,19 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
-
 from multibox.errors import ExportError
 from multibox.exporting.job import Probe
+from multibox.installed import is_installed
 from multibox.prediction.engines.file import ModelFile
-
-
-def is_installed(package: str) -> bool:
-    """Whether `package` can be imported, without importing it."""
-    try:
-        return importlib.util.find_spec(package) is not None
-    except ModuleNotFoundError:  # the package around it is absent
-        return False
 
 
 def need(package: str, format: str, install: str) -> None:

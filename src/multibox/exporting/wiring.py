@@ -47,3 +47,11 @@ class Wiring:
             if found.intersection(node.output):
                 found.update(node.input)
         return found
+
+
+def drop_unread(graph: onnx.GraphProto) -> None:
+    """Constants that no node reads any more go."""
+    read = {value for node in graph.node for value in node.input}
+    kept = [tensor for tensor in graph.initializer if tensor.name in read]
+    del graph.initializer[:]
+    graph.initializer.extend(kept)

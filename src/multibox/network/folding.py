@@ -20,7 +20,7 @@ def fold_norms(model: SSD) -> SSD:
     keep their norms.
     """
     spec = model.spec.input
-    pairs = _pairs(model.eval(), torch.zeros(1, 3, spec.height, spec.width))
+    pairs = _pairs(model.eval(), torch.zeros(1, 3, spec.height, spec.width, device=model.priors.device))
     for convolution, norm in pairs:
         assert norm.running_mean is not None and norm.running_var is not None
         weight, bias = fuse_conv_bn_weights(

@@ -12,6 +12,9 @@ from multibox.network.folding import fold_norms
 from multibox.network.model import SSD
 from multibox.network.vgg import L2Norm
 
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+"""torch's type of each precision in which it runs a whole network."""
+
 
 class _InFloat32(nn.Module):
     """A part whose sums of squares are beyond float16's 65504."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import lru_cache
-from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
+
+from multibox.installed import matplotlib_file
 
 if TYPE_CHECKING:
     import supervision as sv
@@ -56,11 +56,8 @@ def _annotators(line: int, letters: int) -> tuple[sv.BoxAnnotator, sv.RichLabelA
 @lru_cache(maxsize=1)
 def _font() -> str | None:
     """DejaVu Sans (Latin, Greek, Cyrillic) out of matplotlib, found without importing it; else Pillow's own font."""
-    found = find_spec("matplotlib")
-    if found is None or found.origin is None:
-        return None
-    path = Path(found.origin).parent / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf"
-    return str(path) if path.is_file() else None
+    path = matplotlib_file("fonts/ttf/DejaVuSans.ttf")
+    return str(path) if path else None
 
 
 def _ink(color: str) -> str:

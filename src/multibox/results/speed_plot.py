@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from multibox.errors import MultiboxError, UsageError
+from multibox.installed import is_installed
 from multibox.results.files import part_of
 
 if TYPE_CHECKING:
@@ -35,11 +36,9 @@ class Line(NamedTuple):
 
 def check_plot(path: Path) -> None:
     """Raises `UsageError` where such a plot cannot be made, before anything is measured."""
-    from importlib.util import find_spec
-
     if path.suffix.lower() not in SUFFIXES:
         raise UsageError(f"{path}: a plot is written as one of {', '.join(SUFFIXES)}")
-    if find_spec("matplotlib") is None:
+    if not is_installed("matplotlib"):
         raise UsageError("a plot needs matplotlib; run: pip install matplotlib")
 
 

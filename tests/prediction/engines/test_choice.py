@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
-import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from bright import BrightEngine
 from multibox.errors import MultiboxError
 from multibox.prediction.engines import choice, open_engine
 
@@ -21,23 +18,6 @@ pytest.importorskip("openvino")
 def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setenv("MULTIBOX_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
-
-
-class Sleeper(BrightEngine):
-    """An engine that takes its time."""
-
-    def __init__(self, name: str, seconds: float) -> None:
-        super().__init__()
-        self.name, self._seconds = name, seconds
-
-    def run(self, batch: np.ndarray) -> list:
-        time.sleep(self._seconds)
-        return []
-
-
-def test_the_engine_that_takes_less_time_wins_the_race() -> None:
-    times = choice.race([Sleeper("slow", 0.02), Sleeper("quick", 0.002)], seconds=0.1)
-    assert times["slow"] > 2 * times["quick"] > 3
 
 
 def test_auto_takes_what_won_until_the_file_changes(quarters: Path, tmp_path: Path) -> None:
@@ -53,7 +33,7 @@ def test_auto_takes_what_won_until_the_file_changes(quarters: Path, tmp_path: Pa
 
 def test_other_versions_of_a_runtime_are_another_race(quarters: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     choice.remember(quarters, {"openvino": 2.0, "onnxruntime": 1.0})
-    monkeypatch.setattr(choice, "_version", lambda package: "9.9")
+    monkeypatch.setattr(choice, "version_of", lambda package: "9.9")
     assert choice.remembered(quarters) is None
 
 

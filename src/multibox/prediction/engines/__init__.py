@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal, get_args
 
 from multibox.errors import ModelError, UsageError, did_you_mean
+from multibox.installed import is_installed
 from multibox.prediction.engines.base import Engine, Running
 from multibox.prediction.engines.description import Precision
 
@@ -72,7 +72,7 @@ def _open_exported(path: Path, engine: EngineName, running: Running) -> Engine:
             else "does not run it; take auto"
         )
         raise ModelError(f"{path}: engine '{engine}' {other}, or another engine ({' or '.join(able)})")
-    there = [name for name in able if engine in ("auto", name) and _installed(name)]
+    there = [name for name in able if engine in ("auto", name) and has_runtime(name)]
     chosen = _fastest(path, there) if len(there) > 1 else next(iter(there), None)
     if chosen is None:
         wanted = able[-1] if engine == "auto" else engine
@@ -132,7 +132,7 @@ def _open_graph(path: Path, engine: EngineName, running: Running) -> Engine:
 
 def _open_torch(path: Path, running: Running) -> Engine:
     """Weights on torch, where it is installed."""
-    if not _installed("torch"):
+    if not is_installed("torch"):
         raise ModelError(
             f"{path}: weights run on torch, which is not installed; run: pip install 'multibox[train]', or export it"
         )
@@ -145,6 +145,6 @@ def _open_torch(path: Path, running: Running) -> Engine:
     return TorchEngine(load_model(path).to(device), running.threads, running.precision or "fp32")
 
 
-def _installed(engine: str) -> bool:
-    """Whether the runtime can be imported, without importing it."""
-    return importlib.util.find_spec(_PACKAGES.get(engine, engine)) is not None
+def has_runtime(engine: EngineName) -> bool:
+    """Whether the engine's runtime is installed."""
+    return is_installed(_PACKAGES.get(engine, engine))

@@ -7,39 +7,16 @@ the precision; only the clock knows.
 from __future__ import annotations
 
 import json
-import statistics
-import time
-from collections.abc import Mapping, Sequence
-from importlib import metadata
+from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
-
-from multibox.prediction.engines.base import Engine
+from multibox.installed import version_of
 from multibox.results.files import make_folder, write_text
 from multibox.weights.cache import cache_folder
 
 _NAME = "engines.json"
-_WARM = 3
 _MOST = 200
 """Files that are remembered; the oldest goes first."""
-
-
-def race(engines: Sequence[Engine], seconds: float = 1.0) -> dict[str, float]:
-    """Median milliseconds of one picture on each engine, all in turns for so many `seconds`."""
-    spec = engines[0].spec.input
-    picture = np.random.default_rng(0).integers(0, 256, (1, spec.height, spec.width, 3), np.uint8)
-    times: dict[str, list[float]] = {engine.name: [] for engine in engines}
-    for engine in engines:
-        for _ in range(_WARM):
-            engine.run(picture)
-    until = time.perf_counter() + seconds
-    while not times[engines[0].name] or time.perf_counter() < until:
-        for engine in engines:
-            start = time.perf_counter()
-            engine.run(picture)
-            times[engine.name].append(1000 * (time.perf_counter() - start))
-    return {name: statistics.median(each) for name, each in times.items()}
 
 
 def remember(file: Path, times: Mapping[str, float]) -> str:
@@ -74,13 +51,5 @@ def _known() -> dict[str, str]:
 def _key(file: Path) -> str:
     """The file as it is now, and the runtimes as they are now."""
     facts = file.stat()
-    versions = (f"{name} {_version(name)}" for name in ("openvino", "onnxruntime"))
+    versions = (f"{name} {version_of(name)}" for name in ("openvino", "onnxruntime"))
     return " | ".join([str(file.resolve()), str(facts.st_size), str(facts.st_mtime_ns), *versions])
-
-
-def _version(package: str) -> str:
-    """The installed version, without importing anything."""
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return "none"

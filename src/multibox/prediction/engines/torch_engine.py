@@ -63,12 +63,11 @@ class TorchEngine:
 
 def _dtype(precision: Precision, device: str) -> torch.dtype:
     """torch's type of a precision. Raises `UsageError` for one that it does not compute in on such a device."""
-    import torch
+    from multibox.network.precision import DTYPES
 
     if precision == "fp16" and device == "cpu":
         raise UsageError("torch computes in fp16 on GPUs only; take precision bf16 or fp32")
-    types = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-    if precision not in types:
+    if precision not in DTYPES:
         way = f"'multibox export --precision {precision}'"
         raise UsageError(f"torch runs no weights in {precision}; make a file with {way}")
-    return types[precision]
+    return DTYPES[precision]

@@ -6,7 +6,6 @@ import json
 import os
 import platform
 import sys
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import torch
 import yaml
 
 from multibox.errors import MultiboxError, UsageError
+from multibox.installed import version_of
 from multibox.results.files import write_text
 from multibox.training.kept.checkpoints import previous_of
 from multibox.training.options import TrainOptions
@@ -71,13 +71,5 @@ def _environment() -> dict[str, Any]:
         "cpus": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        "packages": {name: _version(name) for name in _PACKAGES},
+        "packages": {name: version_of(name) for name in _PACKAGES},
     }
-
-
-def _version(package: str) -> str | None:
-    """The installed version, none where it is not installed under this name."""
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
