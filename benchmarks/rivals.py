@@ -77,10 +77,10 @@ def session(path: Path, threads: int) -> Run:
 
 def compiled(path: Path, threads: int) -> Run:
     """The file on OpenVINO."""
-    from multibox.prediction.engines.openvino_engine import import_openvino
+    from multibox.prediction.engines.openvino_core import openvino_core
 
     options = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads}
-    request = import_openvino().Core().compile_model(str(path), "CPU", options).create_infer_request()
+    request = openvino_core().compile_model(str(path), "CPU", options).create_infer_request()
     return lambda batch: [np.asarray(value) for value in request.infer([batch], share_inputs=True).values()]
 
 

@@ -37,9 +37,9 @@ def _run(
         session = pytest.importorskip("onnxruntime").InferenceSession(file, providers=["CPUExecutionProvider"])
         return session.run(["out"], given)[0]
     pytest.importorskip("openvino")
-    from multibox.prediction.engines.openvino_engine import import_openvino
+    from multibox.prediction.engines.openvino_core import openvino_core
 
-    core = import_openvino().Core()
+    core = openvino_core()
     compiled = core.compile_model(core.read_model(file, b""), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     return np.array(compiled(given)["out"])
 

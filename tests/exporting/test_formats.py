@@ -216,7 +216,7 @@ import numpy as np
 from multibox.errors import ExportError
 from multibox.exporting.openvino_ir import save_ir
 from multibox.exporting.place import beside
-from multibox.prediction.engines.openvino_engine import import_openvino
+from multibox.prediction.engines.openvino_core import import_openvino
 openvino = import_openvino()
 from openvino import opset8
 x = opset8.parameter([1, 1000], np.float32)

@@ -44,9 +44,9 @@ def on_onnxruntime(file: bytes, boxes: np.ndarray, scores: np.ndarray) -> list[n
 
 def on_openvino(file: bytes, boxes: np.ndarray, scores: np.ndarray) -> list[np.ndarray]:
     pytest.importorskip("openvino")
-    from multibox.prediction.engines.openvino_engine import import_openvino
+    from multibox.prediction.engines.openvino_core import openvino_core
 
-    core = import_openvino().Core()
+    core = openvino_core()
     compiled = core.compile_model(core.read_model(file, b""), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     found = compiled({"dense_boxes": boxes, "dense_scores": scores})
     return [np.array(found[name]) for name in ("boxes", "scores", "labels")]

@@ -13,7 +13,8 @@ from multibox.exporting.served import OUTPUTS
 from multibox.prediction.engines.base import short_reason
 from multibox.prediction.engines.description import KEY
 from multibox.prediction.engines.ir_file import read_ir
-from multibox.prediction.engines.openvino_engine import OpenVinoEngine, import_openvino
+from multibox.prediction.engines.openvino_core import import_openvino, openvino_core
+from multibox.prediction.engines.openvino_engine import OpenVinoEngine
 
 
 def _ready() -> None:
@@ -24,7 +25,7 @@ def _write(job: Job, path: Path) -> None:
     """Weights are stored as the order says (`Order.stored`); the runtime's own compression would also round priors."""
     graph = whole_graph(job).SerializeToString()
     try:
-        model = import_openvino().Core().read_model(graph, b"")
+        model = openvino_core().read_model(graph, b"")
     except RuntimeError as error:
         raise ExportError(f"{path.name}: OpenVINO cannot read the network ({short_reason(error)})") from None
     model.set_rt_info(job.description.to_text(), [KEY])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import Any, Protocol
 
 import cv2
@@ -93,13 +93,13 @@ class StreamCapture:
             self._container: Any = av.open(address, timeout=(timeout, timeout), options=options)
         except (av.FFmpegError, OSError, ValueError) as error:
             raise DataError(f"cannot be opened ({self._reason(error, 'no answer')})") from None
+        self._frames = self._decoded()
+        self._frame: Any = None
         try:
             self._check()
         except DataError:
             self.close()
             raise
-        self._frames = self._decoded()
-        self._frame: Any = None
 
     def _check(self) -> None:
         """Looks at what was opened. Raises `DataError` for a picture and for something without video."""
@@ -130,10 +130,11 @@ class StreamCapture:
         return pixels
 
     def close(self) -> None:
-        """Hangs up."""
+        """Hangs up; the decoding ends first, as it must not outlive what it reads from."""
+        self._frames.close()
         self._container.close()
 
-    def _decoded(self) -> Iterator[Any]:
+    def _decoded(self) -> Generator[Any]:
         """All frames; packets that were damaged on their way are passed over."""
         import av
 

@@ -153,3 +153,22 @@ def test_numbers_below_one_are_refused(quarters: Path) -> None:
     for given in ({"threads": 0}, {"calls": 0}):
         with pytest.raises(UsageError, match=f"{next(iter(given))} is 0; it must be 1 or more"):
             open_engine(quarters, **given)
+
+
+def test_signals_are_handled_after_engines_went_in_any_order_and_thread(quarters: Path) -> None:
+    pytest.importorskip("openvino")
+    script = f"""
+import faulthandler, os, signal, threading
+faulthandler.enable()
+from multibox.prediction.engines import open_engine
+one, two, three = (open_engine({str(quarters)!r}, "openvino", threads=1, calls=calls) for calls in (1, 2, 1))
+held = [three]
+del one, two, three
+other = threading.Thread(target=held.clear)
+other.start()
+other.join()
+signal.signal(signal.SIGTERM, lambda *_: print("handled"))
+os.kill(os.getpid(), signal.SIGTERM)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "handled\n"), done.stderr

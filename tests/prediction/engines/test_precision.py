@@ -16,7 +16,7 @@ from multibox.network.model import SSD
 from multibox.prediction.engines import open_engine
 from multibox.prediction.engines.base import Engine
 from multibox.prediction.engines.onnx_file import read_onnx
-from multibox.prediction.engines.openvino_engine import import_openvino
+from multibox.prediction.engines.openvino_core import openvino_core
 from multibox.prediction.engines.torch_engine import TorchEngine
 from multibox.zoo import builtin_detector, load_spec
 
@@ -31,7 +31,7 @@ def net() -> SSD:
 
 
 def test_the_detector_in_the_box_finds_the_same_in_bfloat16() -> None:
-    if "BF16" not in import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+    if "BF16" not in openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         pytest.skip("this CPU has no bfloat16 arithmetic")
     found, low = (load(engine="openvino", precision=word).predict(sample_photo(), conf=0.5) for word in (None, "bf16"))
     assert low.data["class_name"].tolist() == found.data["class_name"].tolist() == ["person"]

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import sys
 import threading
 from collections.abc import Mapping
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -17,17 +15,8 @@ from multibox.errors import ModelError
 from multibox.prediction.engines.base import RawDetections, check_batch, run_in_batches, short_reason
 from multibox.prediction.engines.file import ModelFile
 from multibox.prediction.engines.finish import finisher
+from multibox.prediction.engines.openvino_core import openvino_core
 from multibox.spec import ModelSpec
-
-
-def import_openvino() -> ModuleType:
-    """OpenVINO without its telemetry, which would otherwise write to the home folder and send on import."""
-    if "openvino" not in sys.modules:
-        sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # None: an ImportError there
-    import openvino
-
-    module: ModuleType = openvino
-    return module
 
 
 class OpenVinoEngine:
@@ -96,7 +85,7 @@ class OpenVinoEngine:
     def _read(self) -> Any:
         """The file as OpenVINO's model. Raises `ModelError` where it is refused."""
         try:
-            model = import_openvino().Core().read_model(self._file.data, self._file.weights)
+            model = openvino_core().read_model(self._file.data, self._file.weights)
             model.add_outputs(list(self._file.watched))
             return model
         except RuntimeError as error:
@@ -105,7 +94,7 @@ class OpenVinoEngine:
     def _compile(self, model: Any) -> Any:
         """The model ready to run. Raises `ModelError` where that fails."""
         try:
-            return import_openvino().Core().compile_model(model, "CPU", self._options)
+            return openvino_core().compile_model(model, "CPU", self._options)
         except RuntimeError as error:
             raise ModelError(f"{self._file.path}: OpenVINO cannot compile it ({short_reason(error)})") from None
 
@@ -116,6 +105,6 @@ def _arithmetic(file: ModelFile) -> str:
     """
     if file.precision != "bf16":
         return "f32"
-    if "BF16" not in import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+    if "BF16" not in openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         raise ModelError(f"{file.path}: this CPU has no bfloat16 arithmetic; take precision fp32")
     return "bf16"
