@@ -48,7 +48,7 @@ def torchvision_points(args: argparse.Namespace, seed: int, folder: Path) -> Poi
     dataset = open_dataset(args.data, args.split)
     records = [record for record in dataset.records if len(record.boxes)]
     rate = 0.15 * args.batch / 192  # 8 GPUs x 24 images
-    loop = TheirLoop(records, len(dataset.names), args.batch, workers=0, rate=rate, whole=False)
+    loop = TheirLoop(records, len(dataset.names), args.batch, workers=0, rate=rate)
     cosine = torch.optim.lr_scheduler.CosineAnnealingLR(loop.optimizer, T_max=args.epochs)
     points: Points = {}
     for epoch in range(1, args.epochs + 1):

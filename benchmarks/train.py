@@ -65,14 +65,12 @@ class TheirSamples(Dataset[Item]):
 class TheirLoop:
     """Model, optimizer and loader live on from epoch to epoch."""
 
-    def __init__(
-        self, records: list[Record], classes: int, batch: int, *, workers: int, rate: float, whole: bool
-    ) -> None:
-        """`classes` without background; `whole` batches alone, or what is left of an epoch too."""
+    def __init__(self, records: list[Record], classes: int, batch: int, *, workers: int, rate: float) -> None:
+        """`classes` without background; only whole batches are learnt, as in their references."""
         self.model = ssdlite320_mobilenet_v3_large(weights=None, weights_backbone=None, num_classes=classes + 1)
         self.optimizer = torch.optim.SGD(self.model.parameters(), lr=rate, momentum=0.9, weight_decay=4e-5)
         self.loader = DataLoader(
-            TheirSamples(records), batch, shuffle=True, num_workers=workers, drop_last=whole,
+            TheirSamples(records), batch, shuffle=True, num_workers=workers, drop_last=True,
             collate_fn=lambda items: tuple(zip(*items, strict=True)),
         )  # fmt: skip
 
@@ -115,7 +113,7 @@ def main() -> None:
     args = parser.parse_args()
     dataset = open_dataset(args.data, args.split)
     records = [record for record in dataset.records if len(record.boxes)]
-    theirs = TheirLoop(records, len(dataset.names), args.batch, workers=args.workers, rate=0.01, whole=True)
+    theirs = TheirLoop(records, len(dataset.names), args.batch, workers=args.workers, rate=0.01)
     best = {"torchvision": 0.0, "multibox fp32": 0.0, "multibox bf16": 0.0}
     for _ in range(args.rounds):
         rates = (theirs.epoch(), our_epoch(args, "none"), our_epoch(args, "bf16"))
