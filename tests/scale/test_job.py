@@ -15,6 +15,7 @@ JOB = Job(
     sources=("/in", "s3://b/c"),
     model="ab12",
     engine="onnxruntime",
+    precision=None,
     conf=0.25,
     max_det=None,
     classes=("person", "cup"),
@@ -40,6 +41,7 @@ def test_a_job_is_read_as_it_was_written(tmp_path: Path) -> None:
         ({"classes": None}, "--classes person, cup, not none"),
         ({"sources": ("/other",)}, "the sources /in, s3://b/c, not /other"),
         ({"engine": "openvino"}, "the engine onnxruntime, not openvino"),
+        ({"precision": "bf16"}, "--precision none, not bf16"),
         ({"shard_size": 10}, "--shard-size 1000, not 10"),
     ],
 )

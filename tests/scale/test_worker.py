@@ -28,6 +28,7 @@ JOB = Job(
     sources=("in",),
     model="0",
     engine="onnxruntime",
+    precision=None,
     conf=0.25,
     max_det=None,
     classes=None,

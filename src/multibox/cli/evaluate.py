@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from multibox.cli.running import EngineOption, PrecisionOption
 from multibox.cli.tiling import OverlapOption, TilesOption, WholeOption, tiles_of
 from multibox.errors import DataError
 
@@ -29,9 +30,7 @@ def evaluate(
     data: Annotated[Path, typer.Option("--data", "-d", help="The dataset's folder, in VOC or COCO layout.")],
     model: Annotated[str, typer.Option("--model", "-m", help="The model as an option.")] = "default",
     split: Annotated[str, typer.Option(help="Which of the dataset's splits.")] = "val",
-    engine: Annotated[
-        Literal["auto", "torch", "openvino", "onnxruntime"], typer.Option(help="What runs the network.")
-    ] = "auto",
+    engine: EngineOption = "auto",
     batch: Annotated[int, typer.Option("--batch", "--batch-size", min=1, help="Images per run of the network.")] = 8,
     conf: Annotated[
         float | None,
@@ -41,10 +40,7 @@ def evaluate(
     tile_overlap: OverlapOption = 0.2,
     tile_whole: WholeOption = True,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first images of the split.")] = None,
-    precision: Annotated[
-        Literal["fp32", "bf16", "fp16"] | None,
-        typer.Option(help="The network's arithmetic; none: as the file was exported, fp32 for weights."),
-    ] = None,
+    precision: PrecisionOption = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of the engine.")] = None,
     save_dir: Annotated[
         Path | None, typer.Option("--save-dir", help="Write metrics.json, predictions.json, precision_recall.csv here.")

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from multibox.cli.ending import INTERRUPTED, Ending
 from multibox.cli.logs import logs_to_stderr
+from multibox.cli.running import EngineOption, PrecisionOption
 from multibox.cli.sample import sample_photo
 from multibox.cli.tiling import OverlapOption, TilesOption, WholeOption, tiles_of
 from multibox.errors import DataError, UsageError, did_you_mean
@@ -41,9 +42,7 @@ def predict(
     model: Annotated[
         str, typer.Option("--model", "-m", help="A file with weights, an exported .onnx, a sheet, or 'default'.")
     ] = "default",
-    engine: Annotated[
-        Literal["auto", "torch", "openvino", "onnxruntime"], typer.Option(help="What runs the network.")
-    ] = "auto",
+    engine: EngineOption = "auto",
     conf: Annotated[
         float,
         typer.Option(
@@ -76,10 +75,7 @@ def predict(
     timeout: Annotated[
         float, typer.Option(min=0.1, help="Seconds without a frame after which a live source counts as lost.")
     ] = 10.0,
-    precision: Annotated[
-        Literal["fp32", "bf16", "fp16"] | None,
-        typer.Option(help="The network's arithmetic; none: as the file was exported, fp32 for weights."),
-    ] = None,
+    precision: PrecisionOption = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads of the engine.")] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON object per picture on stdout.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,

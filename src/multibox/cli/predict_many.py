@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import asdict
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from multibox.cli.logs import logs_to_stderr
+from multibox.cli.running import EngineOption, PrecisionOption
 from multibox.errors import DataError, MultiboxError, UsageError
 
 _NEEDS = ("ray", "pyarrow", "pandas")
@@ -33,9 +34,8 @@ def predict_many(
     threads: Annotated[int, typer.Option(help="CPUs of each worker.")] = 1,
     gpus: Annotated[float, typer.Option(help="GPUs of each worker; 0.5 puts two on one.")] = 0.0,
     model: Annotated[str, typer.Option("--model", "-m", help="A file with weights or an exported one.")] = "default",
-    engine: Annotated[
-        Literal["auto", "torch", "openvino", "onnxruntime"], typer.Option(help="What runs the network.")
-    ] = "auto",
+    engine: EngineOption = "auto",
+    precision: PrecisionOption = None,
     conf: Annotated[float, typer.Option("--conf", "--threshold", help="Least score, 0..1.")] = 0.25,
     max_det: Annotated[int | None, typer.Option(help="At most this many objects per picture, the surest.")] = None,
     classes: Annotated[
@@ -79,7 +79,12 @@ def predict_many(
                 model=model,
                 engine=engine,
                 options=Options(
-                    conf=conf, max_det=max_det, classes=_words(classes), batch=batch, shard_size=shard_size
+                    precision=precision,
+                    conf=conf,
+                    max_det=max_det,
+                    classes=_words(classes),
+                    batch=batch,
+                    shard_size=shard_size,
                 ),
                 workers=Workers(ray=ray, count=workers, threads=threads, gpus=gpus),
                 watch=watch,

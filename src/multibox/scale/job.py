@@ -23,6 +23,7 @@ class Job:
     sources: tuple[str, ...]
     model: str
     engine: str
+    precision: str | None
     conf: float | None
     max_det: int | None
     classes: tuple[str, ...] | None
@@ -39,6 +40,7 @@ _SAID = {
     "sources": "the sources",
     "model": "a model with the SHA-256",
     "engine": "the engine",
+    "precision": "--precision",
     "conf": "--conf",
     "max_det": "--max-det",
     "classes": "--classes",

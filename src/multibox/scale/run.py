@@ -30,6 +30,7 @@ from multibox.scale.worker import Outcome, Setup
 
 if TYPE_CHECKING:
     from multibox.prediction.engines import EngineName
+    from multibox.prediction.engines.description import Precision
 
 _log = logging.getLogger(__name__)
 _READERS = 8
@@ -40,8 +41,9 @@ Watch = Callable[[int, int], None]
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What is asked of the detector (`Detector.predict`), pictures per run of the network, and per shard."""
+    """What is asked of the detector (`load`, `Detector.predict`), pictures per run of the network, and per shard."""
 
+    precision: Precision | None = None
     conf: float | None = 0.25
     max_det: int | None = None
     classes: tuple[str, ...] | None = None
@@ -114,7 +116,7 @@ def _setup(
     """What the workers are told, once model and options are known to be good."""
     if options.batch < 1 or options.shard_size < 1:
         raise UsageError(f"batch and shard size are 1 or more, not {options.batch} and {options.shard_size}")
-    detector = load(model, engine, threads=threads)
+    detector = load(model, engine, threads=threads, precision=options.precision)
     detector.stream([], options.conf, max_det=options.max_det, classes=options.classes)  # only checks the options
     files = {} if str(model) == "default" else _model_files(Path(model))
     digest = hashlib.sha256()
@@ -124,6 +126,7 @@ def _setup(
         sources=tuple(map(_absolute, sources)),
         model=digest.hexdigest(),
         engine=detector.engine.name,
+        precision=options.precision,
         conf=options.conf,
         max_det=options.max_det,
         classes=options.classes,

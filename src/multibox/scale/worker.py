@@ -25,6 +25,7 @@ from multibox.scale.tables import read_images
 if TYPE_CHECKING:
     from multibox.prediction.detector import Detector
     from multibox.prediction.engines import EngineName
+    from multibox.prediction.engines.description import Precision
     from multibox.results.prediction import Prediction
 
 _FETCHERS = 16
@@ -143,11 +144,12 @@ def open_detector(setup: Setup) -> Detector:
 
     cv2.setNumThreads(setup.threads)
     engine = cast("EngineName", setup.job.engine)
+    precision = cast("Precision | None", setup.job.precision)
     with tempfile.TemporaryDirectory(prefix="multibox-") as folder:
         for name, data in setup.files.items():
             (Path(folder) / name).write_bytes(data)
         model = Path(folder) / next(iter(setup.files)) if setup.files else "default"
-        return load(model, engine, threads=setup.threads)
+        return load(model, engine, threads=setup.threads, precision=precision)
 
 
 def entries(pictures: Sequence[Picture]) -> Iterator[Entry]:
