@@ -47,15 +47,16 @@ class Network:
     exported: dict[str, Path]
     twin: Path
 
-    def detectors(self, threads: int) -> dict[str, Detector]:
-        """Ours, exported, on every engine in every precision: `openvino fp32` and so on."""
+    def detectors(self, threads: int, calls: int = 1) -> dict[str, Detector]:
+        """Ours, exported, on every engine in every precision, for so many calls at a time: `openvino fp32` and so on."""
         found = {}
         for word, path in self.exported.items():
             for engine in RUNTIMES[path.suffix]:
                 if importlib.util.find_spec(engine):
-                    found[f"{engine} {word}"] = load(path, engine, threads=threads)
+                    found[f"{engine} {word}"] = load(path, engine, threads=threads, calls=calls)
         if importlib.util.find_spec("openvino"):
-            found["openvino bf16"] = load(self.exported["fp32"], "openvino", threads=threads, precision="bf16")
+            fp32 = self.exported["fp32"]
+            found["openvino bf16"] = load(fp32, "openvino", threads=threads, precision="bf16", calls=calls)
         return found
 
     def torchvision(self) -> nn.Module:

@@ -80,16 +80,19 @@ def test_a_sheet_goes_out_and_comes_back(name: str, format: Format, models: dict
 
 @pytest.mark.slow
 @pytest.mark.parametrize("format", ["executorch", "litert", "tensorrt"])
-def test_a_network_goes_to_boards_and_phones(format: Format, models: dict[str, SSD], tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", SHEETS)
+def test_a_network_goes_to_boards_and_phones(name: str, format: Format, models: dict[str, SSD], tmp_path: Path) -> None:
     pytest.importorskip(PACKAGES[format])
     if format == "tensorrt":
         torch = pytest.importorskip("torch")
         if not torch.cuda.is_available():
             pytest.skip("needs a GPU")
-    model = model_of(LITE, models)
-    file, _ = export(model, tmp_path / "model", format)
+    model = model_of(name, models)
+    file, parity = export(model, tmp_path / "model", format)
     engine = open_engine(file)
-    assert compare(TorchEngine(model), engine, pixels(model.spec)[:3]).agrees
+    found = compare(TorchEngine(model), engine, pixels(model.spec)[:3])
+    assert parity.agrees and found.agrees, found
+    assert found.detections > 10
     assert len(engine.run(pixels(model.spec)[:3])) == 3  # for one image, run three times
 
 

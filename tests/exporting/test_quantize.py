@@ -251,6 +251,11 @@ def test_the_line_says_whether_accuracy_was_measured():
     assert Accuracy(engines="a", images=1, detections=0, matching=0).share == 1
 
 
+def test_a_comparison_of_nothing_says_so():
+    nothing = Accuracy(engines="a and b", images=2, detections=0, matching=0)
+    assert str(nothing).startswith("a and b on 2 images: nothing is found with a score of 0.25 or more")
+
+
 class Finds:
     """An engine of a made-up detector that always finds the same."""
 

@@ -55,10 +55,10 @@ class Accuracy:
 
     def __str__(self) -> str:
         """One line for a person."""
-        found = (
-            f"{self.engines} on {self.images} images: {self.matching} of {self.detections} detections match "
-            f"({100 * self.share:.1f} %)"
-        )
+        matches = f"{self.matching} of {self.detections} detections match ({100 * self.share:.1f} %)"
+        if not self.detections:
+            matches = f"nothing is found with a score of {_CONFIDENT:g} or more, so that nothing could be compared"
+        found = f"{self.engines} on {self.images} images: {matches}"
         if self.before is None or self.after is None:
             doubt = "" if self.share >= _FEW else ", which is little"
             return f"{found}{doubt}; accuracy was not measured: name a data set with --data"

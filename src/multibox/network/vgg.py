@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from multibox.errors import ModelError
 from multibox.network.layers import init_xavier
@@ -25,7 +24,8 @@ class L2Norm(nn.Module):
 
     def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
         """`scale * x / |x|` along the channels."""
-        return F.normalize(x) * self.scale.view(1, -1, 1, 1)
+        length: Tensor = torch.linalg.vector_norm(x, dim=1, keepdim=True).clamp_min(1e-12)
+        return x / length * self.scale.view(1, -1, 1, 1)
 
 
 class VGG16Atrous(nn.Module):
