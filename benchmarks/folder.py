@@ -2,10 +2,10 @@
 
 Usage: python benchmarks/folder.py [--images 500] [--model NAME] [--threads 2] [--rounds 3] [--files FOLDER] [--json .]
 The files are pieces of a photo in eight sizes from 320x240 to 1280x720 (`ready.photo_folder`). Peer: read_file,
-decode_image, model([image]) for every file; and the same in lists of 8, whichever is faster counts. Ours: `stream(files)`
-on every engine in every precision, with all threads on one picture and with a picture per thread (`load(calls=)`, as
-`multibox predict` does with many files). Both sides hold the same weights and take turns; shown is the median of the
-rounds with the slowest and the fastest. Exit code 1 where a goal is missed.
+decode_image, model([image]) for every file; and the same in lists of 8, whichever is faster counts. Ours:
+`stream(files)` on every engine in every precision, with all threads on one picture and with a picture per thread
+(`load(calls=)`, as `multibox predict` does with many files). Both sides hold the same weights and take turns; shown is
+the median of the rounds with the slowest and the fastest. Exit code 1 where a goal is missed.
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ class Network:
     twin: Path
 
     def detectors(self, threads: int, calls: int = 1) -> dict[str, Detector]:
-        """Ours, exported, on every engine in every precision, for so many calls at a time: `openvino fp32` and so on."""
+        """Ours, exported, on every engine in every precision, for so many calls at once: `openvino fp32` and so on."""
         found = {}
         for word, path in self.exported.items():
             for engine in RUNTIMES[path.suffix]:
