@@ -1,6 +1,7 @@
 """The stopwatch: turns are taken, warm calls do not count, spreads are percentiles."""
 
 import time
+from itertools import chain, cycle
 
 import numpy as np
 import pytest
@@ -12,8 +13,14 @@ def test_sides_take_turns_and_every_second_round_goes_backwards():
     said: list[str] = []
     sides = {name: (lambda name=name: said.append(name)) for name in "abc"}
     times = take_turns(sides, Effort(rounds=4))
-    assert "".join(said[3 * WARM_CALLS :]) == "abccbaabccba"
+    assert "".join(said[3 * WARM_CALLS :]) == "".join(2 * name for name in "abccbaabccba")
     assert {name: len(values) for name, values in times.items()} == {"a": 4, "b": 4, "c": 4}
+
+
+def test_the_first_call_of_a_turn_does_not_count():
+    naps = chain(WARM_CALLS * [0.0], cycle((0.02, 0.0)))
+    times = take_turns({"nap": lambda: time.sleep(next(naps)), "nothing": lambda: None}, Effort(rounds=5))
+    assert np.median(times["nap"]) < 10
 
 
 def test_times_are_milliseconds_of_the_call():

@@ -61,7 +61,8 @@ def take_turns(sides: Mapping[str, Call], effort: Effort) -> dict[str, list[floa
     """Milliseconds of every call of every side, warm; number i of all sides comes from the same round.
 
     Sides take turns, so that what else the machine does meets all of them; every second round goes backwards, so that
-    nobody always follows the same one (runtimes let their threads spin for a while after a call).
+    nobody always follows the same one. A turn of several sides is two calls of which the second counts: runtimes let
+    their threads spin for a while after a call, and with few cores that would be paid by whoever comes next.
     """
     for call in sides.values():
         warm_up(call)
@@ -70,6 +71,8 @@ def take_turns(sides: Mapping[str, Call], effort: Effort) -> dict[str, list[floa
     start, rounds = time.perf_counter(), 0
     while not effort.enough(rounds, time.perf_counter() - start):
         for name in names if rounds % 2 == 0 else reversed(names):
+            if len(sides) > 1:
+                sides[name]()
             before = time.perf_counter()
             sides[name]()
             times[name].append(1000 * (time.perf_counter() - before))
