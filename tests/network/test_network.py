@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -39,7 +40,13 @@ def _on(backbone: BackboneSpec, levels: int, size: tuple[int, int] = (160, 160))
     )
 
 
-@pytest.mark.parametrize("name", list_models())
+def every_sheet() -> list[Any]:
+    """All; in the quick suite one of each architecture."""
+    quick = {name.partition(".")[0]: name for name in reversed(list_models())}.values()
+    return [pytest.param(name, marks=[] if name in quick else pytest.mark.slow) for name in list_models()]
+
+
+@pytest.mark.parametrize("name", every_sheet())
 def test_every_sheet_builds_with_the_priors_and_parameters_it_states(name: str) -> None:
     spec = named(name)
     with torch.device("meta"):

@@ -70,6 +70,7 @@ def test_weights_describe_themselves_and_predict(options, rectangles):
     assert np.isfinite(found.xyxy).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("assigner", "class_loss", "box_loss"),
     [("atss", "quality_focal", "giou"), ("aligned", "varifocal", "ciou"), ("bipartite", "focal", "diou")],
@@ -184,6 +185,7 @@ def test_fine_tuning_takes_over_what_fits_by_class_name(options, tmp_path, caplo
     torch.testing.assert_close(columns[0][:, [0, 2, 1]], columns[1])
 
 
+@pytest.mark.slow
 def test_a_frozen_network_learns_its_head_alone(options):
     first = train(replace(options, epochs=1, val_split="none", ema=0.0))
     second = train(
@@ -194,6 +196,7 @@ def test_a_frozen_network_learns_its_head_alone(options):
     assert changed == {"head"}
 
 
+@pytest.mark.slow
 def test_patience_ends_a_run_that_gets_no_better(options):
     result = train(replace(options, epochs=9, patience=1, lr0=1e-9, ema=0.0, freeze_norms=True))
     assert result.epochs == 2

@@ -64,6 +64,7 @@ def by_rank() -> list[list[list[Tensor]]]:
     return [[[torch.tensor(each) for each in case] for case in rank] for rank in in_ranks(2, all_outcomes, fresh=True)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", range(len(CASES)), ids=lambda number: "-".join(map(str, CASES[number])))
 def test_the_mean_over_ranks_is_the_loss_of_the_joint_batch(by_rank, number):
     joint = outcome(slice(0, 4), *CASES[number])
