@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -61,7 +62,8 @@ def plot_speed(path: Path, title: str, bars: Sequence[Bar], lines: Sequence[Line
         part.write_bytes(data.getvalue())
         part.replace(path)
     except OSError as error:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):  # where not even its folder could be made
+            part.unlink()
         raise MultiboxError(f"{path}: cannot be written ({error.strerror or error})") from None
 
 
