@@ -92,6 +92,7 @@ def test_a_second_run_of_the_name_gets_a_number(options):
     assert train(replace(small, exist_ok=True)).folder.name == "run"
 
 
+@pytest.mark.slow
 def test_without_validation_the_last_weights_are_the_result(options):
     result = train(replace(options, val_split="none"))
     assert result.weights.name == "last.safetensors"
@@ -100,6 +101,7 @@ def test_without_validation_the_last_weights_are_the_result(options):
     assert not (result.folder / "weights" / "best.safetensors").exists()
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_weights_with_and_without_workers(options):
     small = replace(options, val_split="none")
     one, two = train(small), train(replace(small, workers=2))
@@ -170,6 +172,7 @@ def test_a_loss_that_is_not_finite_names_the_term_the_rate_and_the_images(option
         train(replace(options, lr0=1e30, warmup_epochs=0.0, val_split="none"))
 
 
+@pytest.mark.slow
 def test_fine_tuning_takes_over_what_fits_by_class_name(options, tmp_path, caplog):
     first = train(replace(options, epochs=1, val_split="none"))
     fewer = replace(

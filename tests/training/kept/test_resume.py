@@ -100,6 +100,7 @@ def compare(options, steps, end: int) -> None:
     assert straight.metrics == pytest.approx(whole.metrics, rel=1e-5)  # the table keeps six digits
 
 
+@pytest.mark.slow
 def test_in_mid_epoch_nothing_is_lost_doubled_or_changed(options, steps):
     compare(replace(options, val_split="none", optimizer="adamw"), steps, end=6)
 

@@ -133,6 +133,7 @@ def test_out_of_memory_says_what_to_change(small, at_steps):
         train(small)
 
 
+@pytest.mark.slow
 def test_auto_batch_halves_the_batch_and_goes_on_with_the_same_step(small, at_steps, caplog):
     seen = at_steps(allocate_everything, 7, 1000)
     result = train(replace(small, auto_batch=True, epochs=3))
