@@ -24,6 +24,7 @@ import torch
 from torch import nn
 from torchvision.io import ImageReadMode, decode_image
 
+from multibox.cli.sample import sample_photo
 from multibox.evaluation.made_up import make_up
 from multibox.evaluation.peer import open_twin, save_twin
 from multibox.exporting.export import export_model
@@ -90,11 +91,7 @@ def kept(folder: Path | None) -> Iterator[Path]:
 
 def sample(path: Path | None = None) -> np.ndarray:
     """A photo in OpenCV's order: that of `path`, or the one that matplotlib installs."""
-    if path is None:
-        spec = importlib.util.find_spec("matplotlib")
-        assert spec is not None and spec.origin is not None
-        path = Path(spec.origin).parent / "mpl-data/sample_data/grace_hopper.jpg"
-    return np.asarray(cv2.imread(str(path)))
+    return np.asarray(cv2.imread(str(path or sample_photo())))
 
 
 def photo_bytes(path: Path | None = None) -> bytes:
