@@ -172,3 +172,28 @@ os.kill(os.getpid(), signal.SIGTERM)
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "handled\n"), done.stderr
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_the_first_inferences_of_a_process_may_come_from_several_threads_at_once(name: str, quarters: Path) -> None:
+    pytest.importorskip(name)
+    script = f"""
+import sys, threading
+import numpy as np
+from multibox.prediction.engines import open_engine
+engine = open_engine({str(quarters)!r}, {name!r}, threads=1, calls=4)
+sys.setswitchinterval(1e-6)
+together = threading.Barrier(4)
+def first():
+    together.wait()
+    done.append(engine.run(np.zeros((1, 320, 320, 3), np.uint8)))
+done = []
+threads = [threading.Thread(target=first) for _ in range(4)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+print(len(done))
+"""
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert (run.returncode, run.stdout) == (0, "4\n"), run.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from functools import cache
 from types import ModuleType
 from typing import Any
@@ -18,7 +19,9 @@ def import_openvino() -> ModuleType:
     return module
 
 
-@cache
+_making = threading.Lock()
+
+
 def openvino_core() -> Any:
     """The `Core` of this process, which lives as long as it does; nobody may make another one.
 
@@ -26,4 +29,17 @@ def openvino_core() -> Any:
     it goes (OpenVINO 2026.4), though the thread may still be told to use it: once two cores went in the order in which
     they came, or one in another thread, the next signal that Python handles is a segmentation fault.
     """
-    return import_openvino().Core()
+    with _making:  # `cache` alone would let two threads make one each
+        return _the_core()
+
+
+@cache
+def _the_core() -> Any:
+    """The core, and with it the bindings' table of NumPy types.
+
+    The bindings fill that table at its first use and let go of the interpreter meanwhile (OpenVINO 2026.4): where two
+    threads come first with an inference each, both wait for ever. So it is filled here, before any thread can run one.
+    """
+    openvino = import_openvino()
+    openvino.Type.u8.to_dtype()
+    return openvino.Core()
