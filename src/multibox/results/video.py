@@ -14,7 +14,7 @@ from multibox.errors import MultiboxError
 from multibox.results.files import make_folder, part_of, refusal
 from multibox.results.salvage import cut_to_fragments
 
-_FRAGMENTS = {"movflags": "hybrid_fragmented+negative_cts_offsets", "frag_duration": "2000000", "flush_packets": "1"}
+_FRAGMENTS = {"movflags": "hybrid_fragmented", "frag_duration": "2000000", "flush_packets": "1"}
 """Every 2 s of video are written as a fragment that plays by itself; a complete file becomes a plain .mp4."""
 
 _TICKS = 1000
@@ -98,6 +98,7 @@ class VideoFile:
             raise refusal(self._path, error) from None
         self._stream.width, self._stream.height = width + width % 2, height + height % 2
         self._stream.pix_fmt = "yuv420p"
+        self._stream.codec_context.max_b_frames = 0  # frames out of order would be shown late from a cut file's fragments
         if self._timed:
             self._stream.codec_context.time_base = Fraction(1, _TICKS)
 
