@@ -14,7 +14,7 @@ from torch import Tensor
 
 from multibox.boxes.postprocess import Detections, postprocess
 from multibox.errors import ExportError
-from multibox.exporting.job import Job, Probe
+from multibox.exporting.job import Job
 from multibox.exporting.lower import in_precision
 from multibox.exporting.parity import BOX_BOUND, SCORE_BOUND, Parity, compare_image, worst
 from multibox.exporting.served import OUTPUTS
@@ -23,6 +23,7 @@ from multibox.images.read import read_image
 from multibox.installed import sample_photo
 from multibox.network.inference import Inference
 from multibox.prediction.engines.base import Outputs, RawDetections
+from multibox.prediction.engines.exported import ExportedEngine
 
 _RESOLUTION = 2**-20
 """Share of a coordinate that is rounding: boxes that the coder does not limit may be many times the photo, and float32
@@ -43,7 +44,7 @@ class _Photo:
     scores: _Scores
 
 
-def check_export(job: Job, engines: Sequence[Probe], images: Sequence[NDArray[np.uint8]]) -> Parity:
+def check_export(job: Job, engines: Sequence[ExportedEngine], images: Sequence[NDArray[np.uint8]]) -> Parity:
     """How far a file, opened on these engines, is from torch on photos uint8 RGB of any size.
 
     The scores and boxes of all priors are compared before NMS, where no tie hides or feigns a difference; then the
@@ -116,7 +117,7 @@ def sample_images() -> list[NDArray[np.uint8]]:
     return [photo, *(np.ascontiguousarray(part) for part in (photo[:, ::-1], *parts))]
 
 
-def _check_photo(job: Job, engine: Probe, photo: _Photo) -> Parity:
+def _check_photo(job: Job, engine: ExportedEngine, photo: _Photo) -> Parity:
     """One photo on one runtime."""
     outputs = engine.infer(np.repeat(photo.pixels, engine.batch or 1, axis=0))
     boxes, scores = _dense(job, outputs)

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from multibox.errors import ExportError
-from multibox.exporting.job import Job, Probe, Writer
+from multibox.exporting.job import Job, Writer
 from multibox.exporting.runtimes import need
 from multibox.exporting.served import make_program, quiet
 from multibox.network.inference import Inference
@@ -19,6 +19,7 @@ from multibox.network.shared_head import Tower
 from multibox.prediction.engines.base import short_reason
 from multibox.prediction.engines.description import KEY
 from multibox.prediction.engines.executorch_engine import ExecuTorchEngine
+from multibox.prediction.engines.exported import ExportedEngine
 
 
 def _ready() -> None:
@@ -75,7 +76,7 @@ def _without_shared_norms(network: Inference) -> Inference:
     return network
 
 
-def _open(path: Path) -> list[Probe]:
+def _open(path: Path) -> list[ExportedEngine]:
     return [ExecuTorchEngine(path)]
 
 

@@ -13,7 +13,7 @@ from multibox.errors import ExportError, UsageError
 from multibox.exporting.accuracy import MAX_DROP, Accuracy, Measure, check_quantized
 from multibox.exporting.check import check_export, sample_images
 from multibox.exporting.executorch import EXECUTORCH
-from multibox.exporting.job import Job, Probe, Writer
+from multibox.exporting.job import Job, Writer
 from multibox.exporting.litert import LITERT
 from multibox.exporting.lower import in_precision
 from multibox.exporting.onnx_writer import ONNX
@@ -28,6 +28,7 @@ from multibox.exporting.torch_program import TORCH
 from multibox.network.inference import Inference
 from multibox.network.model import SSD
 from multibox.prediction.engines.description import Description
+from multibox.prediction.engines.exported import ExportedEngine
 
 WRITERS: dict[Format, Writer] = {
     "onnx": ONNX,
@@ -95,7 +96,7 @@ def export_model(
 
 
 def _compare(
-    job: Job, engines: Sequence[Probe], images: Sequence[NDArray[np.uint8]], judge: Judge
+    job: Job, engines: Sequence[ExportedEngine], images: Sequence[NDArray[np.uint8]], judge: Judge
 ) -> Parity | Accuracy:
     """The file with torch: number by number, or by what it finds where 8 bits are not enough for that."""
     if job.order.precision != "int8":

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
-
-import numpy as np
-from numpy.typing import NDArray
 
 from multibox.exporting.order import Order
 from multibox.network.inference import Inference
-from multibox.prediction.engines.base import Engine
 from multibox.prediction.engines.description import Description
+from multibox.prediction.engines.exported import ExportedEngine
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,18 +25,6 @@ class Job:
     progress: Callable[[int, int], None] | None = None
 
 
-@runtime_checkable
-class Probe(Engine, Protocol):
-    """An engine with the file opened, whose outputs can be looked at one by one."""
-
-    @property
-    def batch(self) -> int | None:
-        """How many images the file takes; any number where None."""
-
-    def infer(self, batch: NDArray[np.uint8]) -> Mapping[str, NDArray[np.generic]]:
-        """The outputs by name, for as many images as the file takes."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class Writer:
     """How one kind of file is written and opened.
@@ -52,4 +36,4 @@ class Writer:
 
     ready: Callable[[], None]
     write: Callable[[Job, Path], None]
-    open: Callable[[Path], list[Probe]]
+    open: Callable[[Path], list[ExportedEngine]]

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from multibox.errors import ExportError
-from multibox.exporting.job import Job, Probe, Writer
+from multibox.exporting.job import Job, Writer
 from multibox.exporting.runtimes import need
 from multibox.exporting.served import example, quiet, served
 from multibox.prediction.engines.base import short_reason
+from multibox.prediction.engines.exported import ExportedEngine
 from multibox.prediction.engines.litert_engine import LiteRtEngine
 from multibox.prediction.engines.litert_file import append_description, read_litert
 
@@ -30,7 +31,7 @@ def _write(job: Job, path: Path) -> None:
     append_description(path, job.description)
 
 
-def _open(path: Path) -> list[Probe]:
+def _open(path: Path) -> list[ExportedEngine]:
     return [LiteRtEngine(read_litert(path))]
 
 

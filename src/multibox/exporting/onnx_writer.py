@@ -10,13 +10,14 @@ import torch
 from onnx import TensorProto, helper
 
 from multibox.errors import ExportError
-from multibox.exporting.job import Job, Probe, Writer
+from multibox.exporting.job import Job, Writer
 from multibox.exporting.quantize import quantize_onnx
 from multibox.exporting.runtimes import need_a_runtime, open_everywhere
 from multibox.exporting.served import OUTPUTS, example, free_batch, quiet, served
 from multibox.exporting.storage import pack_weights
 from multibox.exporting.tail import append_tail
 from multibox.prediction.engines.description import KEY
+from multibox.prediction.engines.exported import ExportedEngine
 from multibox.prediction.engines.onnx_file import parse_onnx, read_onnx
 
 _DENSE: dict[str, Sequence[int | str | None]] = {"dense_boxes": [None, None, 4], "dense_scores": [None, None, None]}
@@ -59,7 +60,7 @@ def _write(job: Job, path: Path) -> None:
     path.write_bytes(whole_graph(job).SerializeToString())
 
 
-def _open(path: Path) -> list[Probe]:
+def _open(path: Path) -> list[ExportedEngine]:
     """On OpenVINO and ONNX Runtime, as far as they are installed."""
     file = read_onnx(path)
     return open_everywhere(parse_onnx(_with_dense_outputs(file.data), path) if file.head == "nms" else file)

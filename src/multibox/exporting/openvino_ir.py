@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from multibox.errors import ExportError
-from multibox.exporting.job import Job, Probe, Writer
+from multibox.exporting.job import Job, Writer
 from multibox.exporting.onnx_writer import whole_graph
 from multibox.exporting.runtimes import need
 from multibox.exporting.served import OUTPUTS
 from multibox.prediction.engines.base import short_reason
 from multibox.prediction.engines.description import KEY
+from multibox.prediction.engines.exported import ExportedEngine
 from multibox.prediction.engines.ir_file import read_ir
 from multibox.prediction.engines.openvino_core import import_openvino, openvino_core
 from multibox.prediction.engines.openvino_engine import OpenVinoEngine
@@ -40,7 +41,7 @@ def save_ir(model: Any, path: Path) -> None:
         raise ExportError(f"{path.name}: OpenVINO cannot write it ({short_reason(error)})") from None
 
 
-def _open(path: Path) -> list[Probe]:
+def _open(path: Path) -> list[ExportedEngine]:
     file = read_ir(path)
     watched = OUTPUTS["nms"] if file.head == "nms" else ()
     return [OpenVinoEngine(file._replace(watched=watched))]

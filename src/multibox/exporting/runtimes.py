@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from multibox.errors import ExportError
-from multibox.exporting.job import Probe
 from multibox.installed import is_installed
+from multibox.prediction.engines.exported import ExportedEngine
 from multibox.prediction.engines.file import ModelFile
 
 
@@ -20,9 +20,9 @@ def need_a_runtime() -> None:
         raise ExportError("nothing here can check the exported file; install onnxruntime or openvino")
 
 
-def open_everywhere(file: ModelFile) -> list[Probe]:
+def open_everywhere(file: ModelFile) -> list[ExportedEngine]:
     """An ONNX file on every runtime that is installed."""
-    engines: list[Probe] = []
+    engines: list[ExportedEngine] = []
     if is_installed("openvino"):
         from multibox.prediction.engines.openvino_engine import OpenVinoEngine
 

@@ -11,9 +11,10 @@ import onnx
 from onnx import TensorProto, helper
 
 from multibox.errors import ExportError
-from multibox.exporting.job import Job, Probe, Writer
+from multibox.exporting.job import Job, Writer
 from multibox.exporting.onnx_writer import network_graph
 from multibox.exporting.runtimes import need
+from multibox.prediction.engines.exported import ExportedEngine
 from multibox.prediction.engines.tensorrt_engine import TensorRtEngine, description_of
 
 
@@ -60,7 +61,7 @@ def _build(data: bytes, name: str) -> bytes:
     return bytes(engine)
 
 
-def _open(path: Path) -> list[Probe]:
+def _open(path: Path) -> list[ExportedEngine]:
     return [TensorRtEngine(path)]
 
 

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import torch
 
-from multibox.exporting.job import Job, Probe, Writer
+from multibox.exporting.job import Job, Writer
 from multibox.exporting.served import make_program, quiet
 from multibox.prediction.engines.description import KEY
+from multibox.prediction.engines.exported import ExportedEngine
 from multibox.prediction.engines.program_engine import ProgramEngine
 from multibox.prediction.engines.program_file import read_program
 
@@ -27,7 +28,7 @@ def _write(job: Job, path: Path) -> None:
     path.write_bytes(content.getbuffer())
 
 
-def _open(path: Path) -> list[Probe]:
+def _open(path: Path) -> list[ExportedEngine]:
     return [ProgramEngine(read_program(path))]
 
 

@@ -98,7 +98,8 @@ class VideoFile:
             raise refusal(self._path, error) from None
         self._stream.width, self._stream.height = width + width % 2, height + height % 2
         self._stream.pix_fmt = "yuv420p"
-        self._stream.codec_context.max_b_frames = 0  # frames out of order would be shown late from a cut file's fragments
+        # Frames out of order would be shown late in the fragments that a full disk leaves.
+        self._stream.codec_context.max_b_frames = 0
         if self._timed:
             self._stream.codec_context.time_base = Fraction(1, _TICKS)
 

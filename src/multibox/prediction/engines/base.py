@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, runtime_checkable
 
@@ -79,26 +79,6 @@ def check_batch(batch: NDArray[np.uint8], spec: ModelSpec) -> None:
 
 Outputs = Mapping[str, NDArray[np.generic]]
 """What an exported file gives, by name."""
-
-
-def run_in_batches(
-    infer: Callable[[NDArray[np.uint8]], Outputs],
-    batch: NDArray[np.uint8],
-    fixed: int | None,
-    finish: Callable[[Outputs], list[RawDetections]],
-) -> list[RawDetections]:
-    """Detections that `finish` makes of the outputs of `infer`; where the file takes a `fixed` number of images, that
-    many at once, black ones behind.
-    """
-    step = fixed or max(len(batch), 1)
-    found: list[RawDetections] = []
-    for start in range(0, len(batch), step):
-        part = batch[start : start + step]
-        missing = step - len(part) if fixed else 0
-        if missing:
-            part = np.concatenate([part, np.zeros((missing, *part.shape[1:]), np.uint8)])
-        found += finish(infer(part))[: step - missing]
-    return found
 
 
 def unpack(outputs: Outputs) -> list[RawDetections]:

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
 from multibox.errors import ModelError
-from multibox.prediction.engines.base import RawDetections, check_batch, run_in_batches, short_reason
+from multibox.prediction.engines.base import Outputs, short_reason
+from multibox.prediction.engines.exported import PROGRAM_OUTPUTS, ExportedEngine
 from multibox.prediction.engines.file import ModelFile
-from multibox.prediction.engines.finish import finisher
-from multibox.prediction.engines.program_engine import OUTPUTS
-from multibox.spec import ModelSpec
 
 
-class LiteRtEngine:
+class LiteRtEngine(ExportedEngine):
     """A file for a fixed number of images, on the CPU; it serves one caller at a time."""
 
     name = "litert"
-    calls = 1
 
     def __init__(self, file: ModelFile, threads: int | None = None) -> None:
         """`threads`: CPU threads, the runtime's choice where None. Raises `ModelError` where it refuses the file."""
@@ -32,21 +28,15 @@ class LiteRtEngine:
             signature = self._interpreter.get_signature_list()["serving_default"]
         except (RuntimeError, ValueError, KeyError) as error:
             raise ModelError(f"{file.path}: LiteRT cannot open it ({short_reason(error)})") from None
-        self.spec: ModelSpec = file.spec
-        self._finish = finisher(file.description, file.path)
-        self._outputs = dict(zip(OUTPUTS[file.head], sorted(signature["outputs"]), strict=True))
+        super().__init__(file.description, file.path)
+        self._outputs = dict(zip(PROGRAM_OUTPUTS[file.head], sorted(signature["outputs"]), strict=True))
         self._input: str = signature["inputs"][0]
         self._call = self._interpreter.get_signature_runner("serving_default")
-        self.batch: int | None = int(self._interpreter.get_input_details()[0]["shape"][0])
+        self.batch = int(self._interpreter.get_input_details()[0]["shape"][0])
         self._lock = threading.Lock()
 
-    def run(self, batch: NDArray[np.uint8]) -> list[RawDetections]:
-        """Detections of uint8 images [n, h, w, 3]; see `base.Engine`."""
-        check_batch(batch, self.spec)
-        return run_in_batches(self.infer, batch, self.batch, self._finish)
-
-    def infer(self, batch: NDArray[np.uint8]) -> Mapping[str, NDArray[np.generic]]:
-        """The file's outputs by name, for as many images as it takes."""
+    def infer(self, batch: NDArray[np.uint8]) -> Outputs:
+        """The file's outputs by name; see `ExportedEngine`."""
         with self._lock:
             values = self._call(**{self._input: np.ascontiguousarray(batch)})
             return {name: np.array(values[own]) for name, own in self._outputs.items()}

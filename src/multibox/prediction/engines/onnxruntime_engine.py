@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from multibox.errors import ModelError
-from multibox.prediction.engines.base import RawDetections, check_batch, cores, run_in_batches, short_reason
+from multibox.prediction.engines.base import Outputs, cores, short_reason
+from multibox.prediction.engines.exported import ExportedEngine
 from multibox.prediction.engines.file import ModelFile
-from multibox.prediction.engines.finish import finisher
-from multibox.spec import ModelSpec
 
 
-class OnnxRuntimeEngine:
+class OnnxRuntimeEngine(ExportedEngine):
     """An exported file on the CPU provider."""
 
     name = "onnxruntime"
@@ -26,9 +24,7 @@ class OnnxRuntimeEngine:
         """
         import onnxruntime
 
-        self.spec: ModelSpec = file.spec
-        self.calls = calls
-        self._finish = finisher(file.description, file.path)
+        super().__init__(file.description, file.path, calls)
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3  # errors only: its warnings are about its own optimiser
         if threads is not None or calls > 1:
@@ -38,15 +34,10 @@ class OnnxRuntimeEngine:
         except Exception as error:  # its exceptions share no narrower public base
             raise ModelError(f"{file.path}: ONNX Runtime cannot open it ({short_reason(error)})") from None
         first = self._session.get_inputs()[0].shape[0]
-        self.batch: int | None = first if isinstance(first, int) else None
+        self.batch = first if isinstance(first, int) else None
         self._outputs: list[str] = [output.name for output in self._session.get_outputs()]
 
-    def run(self, batch: NDArray[np.uint8]) -> list[RawDetections]:
-        """Detections of uint8 images [n, h, w, 3]; see `base.Engine`."""
-        check_batch(batch, self.spec)
-        return run_in_batches(self.infer, batch, self.batch, self._finish)
-
-    def infer(self, batch: NDArray[np.uint8]) -> Mapping[str, NDArray[np.generic]]:
-        """The file's outputs by name, for as many images as it takes."""
+    def infer(self, batch: NDArray[np.uint8]) -> Outputs:
+        """The file's outputs by name; see `ExportedEngine`."""
         values = self._session.run(self._outputs, {"images": np.ascontiguousarray(batch)})
         return dict(zip(self._outputs, values, strict=True))

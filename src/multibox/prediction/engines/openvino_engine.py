@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from multibox.errors import ModelError
-from multibox.prediction.engines.base import RawDetections, check_batch, run_in_batches, short_reason
+from multibox.prediction.engines.base import Outputs, short_reason
+from multibox.prediction.engines.exported import ExportedEngine
 from multibox.prediction.engines.file import ModelFile
-from multibox.prediction.engines.finish import finisher
 from multibox.prediction.engines.openvino_core import openvino_core
-from multibox.spec import ModelSpec
 
 
-class OpenVinoEngine:
+class OpenVinoEngine(ExportedEngine):
     """An exported file, compiled for low latency in fp32, or in bfloat16 where the file asks for it (the runtime's own
     choice may be that: not exact).
 
@@ -33,9 +31,7 @@ class OpenVinoEngine:
         """`threads`: CPU threads, all where None, shared by so many `calls` at a time. The compiled model is cached in
         MULTIBOX_CACHE where that is set.
         """
-        self.spec: ModelSpec = file.spec
-        self.calls = calls
-        self._finish = finisher(file.description, file.path)
+        super().__init__(file.description, file.path, calls)
         self._file = file
         self._options: dict[str, Any] = {"NUM_STREAMS": calls, "INFERENCE_PRECISION_HINT": _arithmetic(file)}
         self._options["PERFORMANCE_HINT"] = "LATENCY" if calls == 1 else "THROUGHPUT"
@@ -49,24 +45,14 @@ class OpenVinoEngine:
         model = self._read()
         self._outputs: list[str] = [output.any_name for output in model.outputs]
         shape = model.input(0).partial_shape
-        self.batch: int | None = shape[0].get_length() if shape[0].is_static else None
+        self.batch = shape[0].get_length() if shape[0].is_static else None
         if self.batch is None:
             shape[0] = 1
             model.reshape({model.input(0): shape})
         self._single = self._compile(model)
 
-    def run(self, batch: NDArray[np.uint8]) -> list[RawDetections]:
-        """Detections of uint8 images [n, h, w, 3]; see `base.Engine`.
-
-        An int8 file takes them one by one: where the number of images is free and NMS is inside, OpenVINO (2026.4)
-        computes the network of such a file wrongly, without a word.
-        """
-        check_batch(batch, self.spec)
-        at_once = 1 if self._file.precision == "int8" and self.batch is None else self.batch
-        return run_in_batches(self.infer, batch, at_once, self._finish)
-
-    def infer(self, batch: NDArray[np.uint8]) -> Mapping[str, NDArray[np.generic]]:
-        """The file's outputs by name, for as many images as it takes; valid until this thread's next call."""
+    def infer(self, batch: NDArray[np.uint8]) -> Outputs:
+        """The file's outputs by name; see `ExportedEngine`."""
         kind = "single" if self.batch is not None or len(batch) == 1 else "many"
         request = getattr(self._requests, kind, None)
         if request is None:
@@ -74,6 +60,12 @@ class OpenVinoEngine:
             setattr(self._requests, kind, request)
         values = request.infer([np.ascontiguousarray(batch)], share_inputs=True, share_outputs=True)
         return {name: values[i] for i, name in enumerate(self._outputs)}
+
+    def _at_once(self) -> int | None:
+        """An int8 file takes images one by one: where their number is free and NMS is inside, OpenVINO (2026.4)
+        computes the network of such a file wrongly, without a word.
+        """
+        return 1 if self._file.precision == "int8" and self.batch is None else self.batch
 
     def _compiled_for_many(self) -> Any:
         """The model for any number of images, compiled once for all threads."""
