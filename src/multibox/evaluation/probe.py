@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from multibox.evaluation.speed import Ratio
     from multibox.evaluation.stopwatch import Call, Effort
     from multibox.prediction.detector import Detector
+    from multibox.prediction.engines.base import Engine
 
 PEER = "torchvision"
 """Stands where an engine's name does: torchvision's own model, which the job's `peer` holds."""
@@ -170,10 +171,11 @@ class _Ours:
         return parts if infer is None else {**parts, "network": lambda: infer(batch)}
 
 
-def _network_of(engine: Any) -> Callable[[Any], object] | None:
+def _network_of(engine: Engine) -> Callable[[Any], object] | None:
     """The network of an engine whose NMS is done outside of its file; none where it is inside."""
-    description = getattr(engine, "description", None)
-    return engine.infer if description is not None and description.head != "nms" else None
+    from multibox.prediction.engines.exported import ExportedEngine
+
+    return engine.infer if isinstance(engine, ExportedEngine) and engine.description.head != "nms" else None
 
 
 def _open_bare(job: Job) -> Callable[[Any], object]:

@@ -27,6 +27,7 @@ class ExportedEngine(ABC):
 
     def __init__(self, description: Description, path: Path, calls: int = 1) -> None:
         """`description` of the file at `path`; `calls` at a time that it was opened for."""
+        self.description = description
         self.spec: ModelSpec = description.spec
         self.calls = calls
         self._finish = finisher(description, path)
