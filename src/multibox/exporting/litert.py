@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
+
+import torch
+from torch import nn
 
 from multibox.errors import ExportError
 from multibox.exporting.job import Job, Writer
@@ -24,11 +28,18 @@ def _write(job: Job, path: Path) -> None:
 
     try:
         with quiet():
-            litert_torch.convert(served(job), (example(job),)).export(str(path))
+            litert_torch.convert(_in_plain_order(served(job)), (example(job),)).export(str(path))
     except Exception as error:  # the compiler's stages raise whatever they like
         name = job.description.spec.name
         raise ExportError(f"{name}: litert-torch cannot convert it ({short_reason(error)})") from None
     append_description(path, job.description)
+
+
+def _in_plain_order(network: nn.Module) -> nn.Module:
+    """A copy whose weights lie in memory as torch makes them: litert-torch (0.10) converts weights that lie channels
+    last, as those of every network that ran on our torch engine do, to other values.
+    """
+    return copy.deepcopy(network).to(memory_format=torch.contiguous_format)
 
 
 def _open(path: Path) -> list[ExportedEngine]:
