@@ -12,7 +12,6 @@ USD per million = 1,000,000 / (pictures per second and core x 3,600) x (USD per 
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
 import os
 import tempfile
@@ -24,6 +23,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import cv2
 
 from multibox import load
+from multibox.installed import sample_photo
 from multibox.scale.cluster import Workers
 from multibox.scale.run import Options, predict_many
 
@@ -33,10 +33,10 @@ PRICES = (0.01, 0.03, 0.05)
 
 def make_photos(folder: Path, count: int) -> None:
     """JPEGs of quality 90, each cut a little differently."""
-    spec = importlib.util.find_spec("matplotlib")
-    if spec is None or spec.origin is None:
+    path = sample_photo()
+    if path is None:
         raise SystemExit("this needs matplotlib, for its photograph; run: pip install matplotlib")
-    photo = cv2.imread(str(Path(spec.origin).parent / "mpl-data/sample_data/grace_hopper.jpg"))
+    photo = cv2.imread(str(path))
     assert photo is not None
     for number in range(count):
         cut = cv2.resize(photo[number % 37 :, number % 41 :], (640, 480))

@@ -15,6 +15,7 @@ from multibox.cli import main
 from multibox.data.dataset import Dataset, Record
 from multibox.evaluation.evaluate import evaluate
 from multibox.evaluation.sharing import find_share, score_shares
+from multibox.installed import sample_photo
 from multibox.prediction.tiles import Tiles
 
 SIZE = (1600, 600)
@@ -67,8 +68,7 @@ def test_shares_in_tiles_are_the_report_of_one_process(dataset: Dataset) -> None
 
 @pytest.mark.slow
 def test_the_installed_detector_finds_small_persons_in_tiles(tmp_path: Path, capsys) -> None:
-    cbook = pytest.importorskip("matplotlib.cbook")
-    person = Image.open(Path(str(cbook.get_sample_data("grace_hopper.jpg", asfileobj=False)))).convert("RGB")
+    person = Image.open(str(sample_photo())).convert("RGB")
     random = np.random.default_rng(0)
     images, annotations = [], []
     (tmp_path / "val").mkdir()

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from multibox.errors import DataError, MultiboxError, UsageError
+from multibox.installed import sample_photo
 from multibox.scale.cluster import Workers, joined
 from multibox.scale.run import Options, predict_many
 
@@ -31,9 +32,7 @@ SMALL = Options(shard_size=8)
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """48 JPEGs of a person, each cut elsewhere, in folders, and one that is broken."""
     folder = tmp_path_factory.mktemp("photos")
-    spec = importlib.util.find_spec("matplotlib")
-    assert spec is not None and spec.origin is not None
-    photo = cv2.imread(str(Path(spec.origin).parent / "mpl-data/sample_data/grace_hopper.jpg"))
+    photo = cv2.imread(str(sample_photo()))
     for number in range(48):
         file = folder / str(number % 3) / f"{number:03d}.jpg"
         file.parent.mkdir(exist_ok=True)

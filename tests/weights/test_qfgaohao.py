@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 
 from multibox.errors import ModelError
 from multibox.images.read import read_image
+from multibox.installed import sample_photo
 from multibox.network.build import build_model
 from multibox.network.model import SSD
 from multibox.prediction.detector import load
@@ -149,9 +149,9 @@ def face_file() -> Path:
 @pytest.mark.slow
 @pytest.mark.parametrize("mirrored", [False, True])
 def test_the_face_detector_finds_the_face_in_a_photo_and_nothing_else(face_file: Path, mirrored: bool) -> None:
-    package = find_spec("matplotlib")
-    assert package is not None and package.origin is not None
-    photo = read_image(Path(package.origin).parent / "mpl-data/sample_data/grace_hopper.jpg")
+    path = sample_photo()
+    assert path is not None
+    photo = read_image(path)
     face = torch.tensor([170.0, 120.0, 360.0, 330.0])  # from ear to ear, from the cap to the chin, seen by eye
     if mirrored:
         photo = photo[:, ::-1].copy()
