@@ -1,24 +1,26 @@
 """From the bytes of a 640x480 JPEG to detections, batch 1: every engine and precision against torchvision's two SSDs.
 
 Usage: python benchmarks/predict.py [--models NAME ...] [--threads 2] [--seconds 5] [--files FOLDER] [--json FILE]
-All sides hold the same weights (see `ready.py`) and take turns in one process, every second round backwards. Peer:
-decode_image, then model([image]), in float32. Shown are medians with percentiles 10 to 90, and ratios by the medians
-with percentiles 10 to 90 of the rounds. Of every engine the network alone is timed too (the same file, cut before its
-post-processing), in turns with the whole file. Exit code 1 where a goal is missed.
+All sides hold the same weights (see `ready.py`). Each of ours takes turns with torchvision's model in a process of
+their own, every second round backwards, so that no third runtime's threads disturb them. Peer: decode_image, then
+model([image]), in float32. Shown are medians with percentiles 10 to 90, and the ratio of a round, median and
+percentiles 10 to 90. The network alone is timed too (the same file, cut before its post-processing), in turns with the
+whole file. Exit code 1 where a goal is missed.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
-from typing import Literal
 
 import torch
 import torchvision
-from ready import SSDLITE, VGG, Network, arguments, decode, kept, open_network, photo_bytes, set_threads
+from ready import SSDLITE, VGG, Network, Side, arguments, decode, kept, open_network, photo_bytes, set_threads
 
 from multibox.evaluation.bare_file import write_bare
 from multibox.evaluation.stopwatch import Call, Effort, Spread, take_turns
@@ -37,23 +39,34 @@ WHOLE_CALL = 1.25
 
 @dataclass(frozen=True)
 class Row:
-    """One side: milliseconds of a call, times as fast as the peer, and the network's own share."""
+    """One side: milliseconds of a call, the peer's beside it, times as fast as that, and the network's own share."""
 
     side: str
     call: Spread
-    ratio: Spread | None = None
+    peer: Spread
+    ratio: Spread
     network: Spread | None = None
     post: Spread | None = None
 
     def __str__(self) -> str:
         """One line of the table."""
-        text = f"{self.side:<22} {self.call.p50:8.2f} ms ({self.call.p10:.2f}-{self.call.p90:.2f})"
-        if self.ratio is not None:
-            text += f"  {self.ratio.p50:5.2f}x ({self.ratio.p10:.2f}-{self.ratio.p90:.2f})"
+        text = f"{self.side:<18} {self.call.p50:7.2f} ms ({self.call.p10:.2f}-{self.call.p90:.2f})"
+        text += f"  torchvision {self.peer.p50:6.2f} ms"
+        text += f"  {self.ratio.p50:5.2f}x ({self.ratio.p10:.2f}-{self.ratio.p90:.2f})"
         if self.network is not None and self.post is not None:
             share, whole = self.post.p50 / self.network.p50, self.call.p50 / self.network.p50
             text += f"  network {self.network.p50:.2f} ms, post {self.post.p50:.2f} ms ({share:.0%}), call {whole:.2f}x"
         return text
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all comparisons share."""
+
+    jpeg: bytes
+    threads: int
+    effort: Effort
+    folder: Path
 
 
 def peer(network: Network, jpeg: bytes) -> Call:
@@ -67,46 +80,45 @@ def peer(network: Network, jpeg: bytes) -> Call:
     return call
 
 
-def measure(network: Network, jpeg: bytes, threads: int, effort: Effort, folder: Path) -> list[Row]:
-    """The peer's row first, then one of every engine and precision, printed too."""
-    detectors = network.detectors(threads)
-    sides: dict[str, Call] = {"torchvision fp32": peer(network, jpeg)}
-    for name, detector in detectors.items():
-        sides[name] = partial(detector.predict, jpeg, conf=0.0)
-    times = take_turns(sides, effort)
-    theirs = times["torchvision fp32"]
-    rows = [Row("torchvision fp32", Spread.of(theirs))]
-    for name, detector in detectors.items():
-        word = name.split()[1]
-        onnx = word == "bf16" or network.exported[word].suffix == ".onnx"  # OpenVINO's own files are not cut
-        split = network_and_post(detector, word, network, jpeg, threads, effort, folder) if onnx else ()
-        ratios = [their / our for their, our in zip(theirs, times[name], strict=True)]
-        rows.append(Row(name, Spread.of(times[name]), Spread.of(ratios), *split))
-    print(f"{network.name}, {len(theirs)} rounds")
-    for row in rows:
-        print(f"  {row}", flush=True)
+def measure(network: Network, setting: Setting) -> list[Row]:
+    """The row of every engine and precision, printed too, each from a process of its own."""
+    print(network.name)
+    rows = []
+    for name in network.sides():
+        with ProcessPoolExecutor(1, get_context("spawn")) as process:
+            rows.append(process.submit(compare, network, name, setting).result())
+        print(f"  {rows[-1]}", flush=True)
     return rows
 
 
-def network_and_post(
-    detector: Detector, word: str, network: Network, jpeg: bytes, threads: int, effort: Effort, folder: Path
-) -> tuple[Spread, Spread]:
+def compare(network: Network, name: str, setting: Setting) -> Row:
+    """One side in turns with the peer, then with its own network."""
+    set_threads(setting.threads)
+    side = network.sides()[name]
+    detector = side.open(setting.threads)
+    sides = {"theirs": peer(network, setting.jpeg), "ours": partial(detector.predict, setting.jpeg, conf=0.0)}
+    times = take_turns(sides, setting.effort)
+    ratios = [theirs / ours for theirs, ours in zip(times["theirs"], times["ours"], strict=True)]
+    split = network_and_post(detector, side, setting) if side.path.suffix == ".onnx" else ()  # others are not cut
+    return Row(name, Spread.of(times["ours"]), Spread.of(times["theirs"]), Spread.of(ratios), *split)
+
+
+def network_and_post(detector: Detector, side: Side, setting: Setting) -> tuple[Spread, Spread]:
     """Milliseconds of the network alone, and by how much the whole file takes longer."""
-    bare = folder / f"{network.name}-{word}-bare.onnx"
-    write_bare(network.exported["fp32" if word == "bf16" else word], bare)
-    precision: Literal["bf16"] | None = "bf16" if word == "bf16" else None
-    alone = open_engine(bare, detector.engine.name, threads=threads, precision=precision)
-    batch = prepare(read_image(jpeg), detector.spec.input).pixels[None]
-    times = take_turns({"whole": lambda: detector.engine.run(batch), "bare": lambda: alone.infer(batch)}, effort)  # type: ignore[attr-defined]
+    bare = setting.folder / f"{side.path.stem}-{side.word}-bare.onnx"
+    write_bare(side.path, bare)
+    alone = open_engine(bare, side.engine, threads=setting.threads, precision=side.precision)
+    batch = prepare(read_image(setting.jpeg), detector.spec.input).pixels[None]
+    sides = {"whole": lambda: detector.engine.run(batch), "bare": lambda: alone.infer(batch)}  # type: ignore[attr-defined]
+    times = take_turns(sides, setting.effort)
     post = [whole - bare for whole, bare in zip(times["whole"], times["bare"], strict=True)]
     return Spread.of(times["bare"]), Spread.of(post)
 
 
 def judge(name: str, rows: list[Row]) -> list[str]:
     """A sentence for every goal, `met` or `missed`."""
-    ours = [row for row in rows if row.ratio is not None]
-    plain = max((row for row in ours if row.side.endswith("fp32")), key=_times)
-    best = max(ours, key=_times)
+    plain = max((row for row in rows if row.side.endswith("fp32")), key=_times)
+    best = max(rows, key=_times)
     assert plain.network is not None and plain.post is not None
     share, whole = plain.post.p50 / plain.network.p50, plain.call.p50 / plain.network.p50
     results: Mapping[str, tuple[float, float, bool]] = {
@@ -123,7 +135,7 @@ def judge(name: str, rows: list[Row]) -> list[str]:
 
 def _times(row: Row) -> float:
     """Times as fast as the peer."""
-    return row.ratio.p50 if row.ratio is not None else 1.0
+    return row.ratio.p50
 
 
 def main() -> None:
@@ -135,12 +147,13 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     set_threads(args.threads)
-    jpeg, effort = photo_bytes(args.photo), Effort(seconds=args.seconds)
+    jpeg = photo_bytes(args.photo)
     print(f"torchvision {torchvision.__version__}, torch {torch.__version__}, {args.threads} threads")
     facts, told = {}, []
     with kept(args.files) as folder:
+        setting = Setting(jpeg, args.threads, Effort(seconds=args.seconds), folder)
         for name in args.models:
-            rows = measure(open_network(name, folder, jpeg), jpeg, args.threads, effort, folder)
+            rows = measure(open_network(name, folder, jpeg), setting)
             facts[name] = [asdict(row) for row in rows]
             told += [f"{name}: {sentence}" for sentence in judge(name, rows)]
     print(*told, sep="\n")

@@ -10,13 +10,13 @@ also runs in bf16. Every further `NAME.WORD.onnx` or `.xml` that lies there take
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -31,12 +31,27 @@ from multibox.exporting.export import export_model
 from multibox.exporting.order import make_order
 from multibox.images.prepare import prepare
 from multibox.images.read import read_image
+from multibox.installed import is_installed
 from multibox.prediction.detector import Detector, load
-from multibox.prediction.engines import RUNTIMES
+from multibox.prediction.engines import RUNTIMES, EngineName
 from multibox.weights import checkpoint
 from multibox.zoo import load_spec
 
 SSDLITE, VGG = "ssdlite320_mobilenet_v3_large", "ssd300_vgg16"
+
+
+@dataclass(frozen=True)
+class Side:
+    """A file on an engine; `precision` where it is not the file's own, `word` what it is called."""
+
+    word: str
+    path: Path
+    engine: EngineName
+    precision: Literal["bf16"] | None = None
+
+    def open(self, threads: int, calls: int = 1) -> Detector:
+        """The detector, for so many calls at once."""
+        return load(self.path, self.engine, threads=threads, precision=self.precision, calls=calls)
 
 
 @dataclass(frozen=True)
@@ -48,17 +63,21 @@ class Network:
     exported: dict[str, Path]
     twin: Path
 
-    def detectors(self, threads: int, calls: int = 1) -> dict[str, Detector]:
-        """Ours, exported, on every engine in every precision, for so many calls at once: `openvino fp32` and so on."""
-        found = {}
-        for word, path in self.exported.items():
-            for engine in RUNTIMES[path.suffix]:
-                if importlib.util.find_spec(engine):
-                    found[f"{engine} {word}"] = load(path, engine, threads=threads, calls=calls)
-        if importlib.util.find_spec("openvino"):
-            fp32 = self.exported["fp32"]
-            found["openvino bf16"] = load(fp32, "openvino", threads=threads, precision="bf16", calls=calls)
+    def sides(self) -> dict[str, Side]:
+        """Ours, exported, on every engine in every precision: `openvino fp32` and so on."""
+        found = {
+            f"{engine} {word}": Side(word, path, engine)
+            for word, path in self.exported.items()
+            for engine in RUNTIMES[path.suffix]
+            if is_installed(engine)
+        }
+        if is_installed("openvino"):
+            found["openvino bf16"] = Side("bf16", self.exported["fp32"], "openvino", "bf16")
         return found
+
+    def detectors(self, threads: int, calls: int = 1) -> dict[str, Detector]:
+        """All of them, opened."""
+        return {name: side.open(threads, calls) for name, side in self.sides().items()}
 
     def torchvision(self) -> nn.Module:
         """The twin."""
