@@ -99,13 +99,14 @@ def compare(network: Network, name: str, setting: Setting) -> Row:
     sides = {"theirs": peer(network, setting.jpeg), "ours": partial(detector.predict, setting.jpeg, conf=0.0)}
     times = take_turns(sides, setting.effort)
     ratios = [theirs / ours for theirs, ours in zip(times["theirs"], times["ours"], strict=True)]
-    split = network_and_post(detector, side, setting) if side.path.suffix == ".onnx" else ()  # others are not cut
+    whole = side.path.suffix == ".onnx"  # others are not cut
+    split = network_and_post(network.name, detector, side, setting) if whole else ()
     return Row(name, Spread.of(times["ours"]), Spread.of(times["theirs"]), Spread.of(ratios), *split)
 
 
-def network_and_post(detector: Detector, side: Side, setting: Setting) -> tuple[Spread, Spread]:
+def network_and_post(name: str, detector: Detector, side: Side, setting: Setting) -> tuple[Spread, Spread]:
     """Milliseconds of the network alone, and by how much the whole file takes longer."""
-    bare = setting.folder / f"{side.path.stem}-{side.word}-bare.onnx"
+    bare = setting.folder / f"{name}-{side.word}-bare.onnx"
     write_bare(side.path, bare)
     alone = open_engine(bare, side.engine, threads=setting.threads, precision=side.precision)
     batch = prepare(read_image(setting.jpeg), detector.spec.input).pixels[None]
