@@ -1,8 +1,9 @@
 """Any picture becomes uint8 [H, W, 3] RGB: files, bytes, arrays and Pillow images of every mode, upright by EXIF.
 
-JPEG goes through OpenCV (which turns it by EXIF itself), everything else through Pillow. Rules for what is not plain
-RGB: transparent pixels are laid over white, 16-bit values are scaled to 8 bits, palette, grey, CMYK and 1-bit images
-are converted, of an animation the first frame is taken. The size in the header is checked before any pixel is decoded.
+JPEG goes through simplejpeg (libjpeg-turbo), everything else, and what it objects to, through Pillow. Rules for what is
+not plain RGB: transparent pixels are laid over white, 16-bit values are scaled to 8 bits, palette, grey, CMYK and 1-bit
+images are converted, of an animation the first frame is taken. The size in the header is checked before any pixel is
+decoded.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import TypeVar
 
 import cv2
 import numpy as np
+import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
@@ -29,12 +31,11 @@ MAX_PIXELS = 128_000_000
 """Larger images are refused before decoding (128 Mpx take 384 MB; a small file may claim far more)."""
 
 _ORIENTATION = 0x0112
-_REDUCED = {
-    1: cv2.IMREAD_COLOR_RGB,
-    2: cv2.IMREAD_REDUCED_COLOR_2,
-    4: cv2.IMREAD_REDUCED_COLOR_4,
-    8: cv2.IMREAD_REDUCED_COLOR_8,
-}
+_TRANSPOSED = frozenset({5, 6, 7, 8})
+_FLIPPED = {2: 1, 3: -1, 4: 0, 6: 1, 7: -1, 8: 0}
+"""What makes each EXIF orientation upright: rows become columns, then a flip (of OpenCV: 1 left to right, 0 upside
+down, -1 both).
+"""
 
 
 def read_image(source: ImageSource) -> Pixels:
@@ -100,21 +101,35 @@ def size_of(data: bytes, name: str) -> tuple[int, int]:
         if image.format == "TIFF":  # Pillow states its upright size
             return image.width, image.height
         turn = image.getexif().get(_ORIENTATION, 1)
-        return (image.height, image.width) if turn in (5, 6, 7, 8) else (image.width, image.height)
+        return (image.height, image.width) if turn in _TRANSPOSED else (image.width, image.height)
 
     return _guard(turned, name)
 
 
 def _decode_jpeg(data: bytes, header: JpegHeader, reduce: int) -> Pixels | None:
-    """OpenCV's decoder, upright; None where it cannot, so that Pillow may say why."""
+    """libjpeg-turbo's pixels, upright; None where it objects to anything, so that Pillow may judge."""
+    least = {"min_width": -(-header.width // reduce), "min_height": -(-header.height // reduce)} if reduce > 1 else {}
     try:
-        pixels: Pixels | None = cv2.imdecode(np.frombuffer(data, np.uint8), _REDUCED[reduce])
-    except cv2.error:
+        pixels: Pixels = simplejpeg.decode_jpeg(data, **least)
+    except ValueError:
         return None
-    if pixels is None:
-        return None
-    if reduce > 1:  # OpenCV has no reduced mode in RGB order
-        cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB, dst=pixels)
+    return _upright(pixels, _orientation(data)) if header.has_exif else pixels
+
+
+def _orientation(data: bytes) -> int:
+    """How the camera was held, as EXIF numbers it; 1 (upright) where that cannot be read."""
+    try:
+        return int(Image.open(io.BytesIO(data)).getexif().get(_ORIENTATION, 1))
+    except Exception:  # Pillow raises many kinds for a broken EXIF block; the pixels are whole
+        return 1
+
+
+def _upright(pixels: Pixels, orientation: int) -> Pixels:
+    """The picture as the camera saw it."""
+    if orientation in _TRANSPOSED:
+        pixels = np.asarray(cv2.transpose(pixels), np.uint8)
+    if orientation in _FLIPPED:
+        pixels = np.asarray(cv2.flip(pixels, _FLIPPED[orientation]), np.uint8)
     return pixels
 
 
