@@ -174,7 +174,8 @@ class Detector:
         """What the engine finds in each view, `batch` of them at once."""
         found: list[RawDetections] = []
         for start in range(0, len(views), batch):
-            found += self.engine.run(np.stack([view.prepared.pixels for view in views[start : start + batch]]))
+            pixels = [view.prepared.pixels for view in views[start : start + batch]]
+            found += self.engine.run(np.stack(pixels) if len(pixels) > 1 else pixels[0][None])
         return found
 
     def _choice(self, conf: float | None, max_det: int | None, classes: Sequence[str | int] | None) -> _Choice:
