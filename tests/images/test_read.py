@@ -15,7 +15,7 @@ from PIL import Image
 
 from multibox.errors import DataError
 from multibox.images.jpeg import read_header
-from multibox.images.read import MAX_PIXELS, decode, read_image, read_size
+from multibox.images.read import MAX_PIXELS, decode, read_at_least, read_image, read_size
 
 RAMP = np.tile(np.linspace(0, 255, 64, dtype=np.uint8), (48, 1))
 
@@ -89,6 +89,39 @@ def test_a_reduced_jpeg_has_sides_rounded_up_and_the_same_colours(reduce: int) -
     assert pixels.shape == (-(-101 // reduce), -(-203 // reduce), 3)
     whole = decode(encode(Image.fromarray(photo(104, 208)), "JPEG"), "x", reduce=reduce)
     assert np.abs(whole.mean((0, 1)) - photo(104, 208).mean((0, 1))).max() < 2
+
+
+@pytest.mark.parametrize(("side", "part"), [(60, 8), (61, 4), (121, 2), (240, 2), (241, 1)])
+def test_a_jpeg_comes_as_small_as_its_shorter_side_allows_with_its_real_size(side: int, part: int) -> None:
+    data = encode(Image.fromarray(photo(480, 641)), "JPEG")
+    pixels, width, height = read_at_least(data, side)
+    assert pixels.shape == (480 // part, -(-641 // part), 3)
+    assert (width, height) == (641, 480)
+
+
+@pytest.mark.parametrize("turn", [3, 6, 8])
+def test_a_smaller_jpeg_is_upright_too(turn: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = turn
+    data = encode(Image.fromarray(photo(480, 640)), "JPEG", exif=exif, quality=95)
+    pixels, width, height = read_at_least(data, 120)
+    whole = read_image(data)
+    assert (height, width) == whole.shape[:2] == (4 * pixels.shape[0], 4 * pixels.shape[1])
+    means = whole.reshape(height // 4, 4, width // 4, 4, 3).mean((1, 3))
+    assert np.abs(pixels - means).mean() < 2
+
+
+def test_what_is_no_jpeg_and_what_is_decoded_already_keeps_its_size() -> None:
+    for source in (encode(Image.fromarray(photo(96, 128)), "PNG"), photo(96, 128), Image.fromarray(photo(96, 128))):
+        pixels, width, height = read_at_least(source, 10)
+        np.testing.assert_array_equal(pixels, photo(96, 128))
+        assert (width, height) == (128, 96)
+
+
+def test_a_large_jpeg_with_a_cut_end_is_refused_at_a_smaller_size_too() -> None:
+    data = encode(Image.fromarray(photo(480, 640)), "JPEG")
+    with pytest.raises(DataError, match="damaged or truncated"):
+        read_at_least(data[: len(data) // 2], 60)
 
 
 def test_grey_palette_and_one_bit_become_rgb() -> None:

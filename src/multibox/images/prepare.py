@@ -44,9 +44,12 @@ class Prepared:
         return photo.astype(np.float32, copy=False)
 
 
-def prepare(image: Pixels, spec: InputSpec) -> Prepared:
-    """The photo (uint8 [H, W, 3] RGB) at the network's size, stretched or letterboxed as the sheet says."""
-    height, width = image.shape[:2]
+def prepare(image: Pixels, spec: InputSpec, size: tuple[int, int] | None = None) -> Prepared:
+    """The photo (uint8 [H, W, 3] RGB) at the network's size, stretched or letterboxed as the sheet says.
+
+    `size` is the photo's real (width, height) in pixels where `image` was decoded at less.
+    """
+    width, height = size or (image.shape[1], image.shape[0])
     if spec.resize == "stretch":
         pixels = resize(image, spec.width, spec.height, spec.interpolation)
         return Prepared(pixels, width, height, spec.width / width, spec.height / height, 0, 0)

@@ -15,12 +15,12 @@ import numpy as np
 import numpy.typing as npt
 
 from multibox.errors import UsageError, did_you_mean
-from multibox.images.read import read_image
 from multibox.prediction.ahead import ahead
 from multibox.prediction.live import Live
 from multibox.prediction.reading import LiveEntry, Loaded, Reading, load_files, load_live
+from multibox.prediction.seeing import see
 from multibox.prediction.sources import Entry, Pixels, Source
-from multibox.prediction.tiles import Tiles, View, join, views_of
+from multibox.prediction.tiles import Tiles, View, join
 from multibox.results.prediction import NOTHING, Objects, Prediction
 from multibox.spec import ModelSpec
 
@@ -95,9 +95,11 @@ class Detector:
         `max_det` keeps the best, `classes` only these names (or indexes). With `tiles` a large picture is looked at
         part by part. Raises `DataError` for a picture that cannot be read and `UsageError` for an unknown class or a
         threshold outside 0..1.
+
+        A JPEG file that is much larger than the network's input is decoded at a part of its size, which is faster.
         """
         keep = self._choice(conf, max_det, classes)
-        views = views_of(read_image(source), self.spec.input, tiles)
+        views = see(source, self.spec.input, tiles).views
         return keep.of(self._look(views, 1), views).as_detections()
 
     def stream(

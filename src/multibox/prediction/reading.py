@@ -13,12 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from multibox.errors import DataError
-from multibox.images.read import read_image
 from multibox.prediction.addresses import shown
 from multibox.prediction.ahead import ahead
 from multibox.prediction.live import Live, Shot, watch
+from multibox.prediction.seeing import see
 from multibox.prediction.sources import Entry, Pixels, Source, expand
-from multibox.prediction.tiles import Tiles, View, views_of
+from multibox.prediction.tiles import Tiles, View
 from multibox.prediction.video import read_frames, read_info
 from multibox.results.prediction import Frame, Objects, Prediction
 from multibox.spec import InputSpec
@@ -149,15 +149,15 @@ def _load(reading: Reading, item: Item) -> Loaded:
         return Loaded(item=item, error=item.error or f"{item.name}: no pixels")
     start = time.perf_counter()
     try:
-        image = read_image(item.pixels)
-        views = views_of(image, reading.input, reading.tiles)
+        seen = see(item.pixels, reading.input, reading.tiles)
+        image = seen.whole_image() if reading.keep_image else None
     except DataError as error:
         return Loaded(item=item, error=str(error))
     return Loaded(
         item=item,
-        views=views,
-        width=image.shape[1],
-        height=image.shape[0],
-        image=image if reading.keep_image else None,
+        views=seen.views,
+        width=seen.width,
+        height=seen.height,
+        image=image,
         seconds=time.perf_counter() - start,
     )

@@ -72,18 +72,25 @@ class View(NamedTuple):
         return moved + np.array([self.left, self.top] * 2, np.float32) if self.left or self.top else moved
 
 
-def views_of(image: Pixels, spec: InputSpec, tiles: Tiles | None) -> tuple[View, ...]:
-    """The photo (uint8 [H, W, 3] RGB) as the network will see it: whole, in tiles, or both."""
+def whole_view(image: Pixels, spec: InputSpec, size: tuple[int, int], coarse: tuple[float, float] = (0, 0)) -> View:
+    """All of the photo of `size` (width, height), whose `image` (uint8 [H, W, 3] RGB) may be smaller."""
+    return View(prepare(image, spec, size), 0, 0, _bounds((0, 0, *size), *size), coarse)
+
+
+def tiled_views(image: Pixels, spec: InputSpec, tiles: Tiles) -> tuple[View, ...]:
+    """The photo (uint8 [H, W, 3] RGB) as the network will see it: in tiles, or whole and in tiles."""
     height, width = image.shape[:2]
-    places = tiles.places(width, height) if tiles is not None else []
+    places = tiles.places(width, height)
+    if len(places) == 1:
+        return (whole_view(image, spec, (width, height)),)
     cuts = tuple(
         View(prepare(image[y1:y2, x1:x2], spec), x1, y1, _bounds((x1, y1, x2, y2), width, height))
-        for x1, y1, x2, y2 in places or [(0, 0, width, height)]
+        for x1, y1, x2, y2 in places
     )
-    if tiles is None or not tiles.whole or len(cuts) == 1:
+    if not tiles.whole:
         return cuts
     coarse = tiles.width * tiles.overlap, tiles.height * tiles.overlap
-    return (View(prepare(image, spec), 0, 0, _bounds((0, 0, width, height), width, height), coarse), *cuts)
+    return (whole_view(image, spec, (width, height), coarse), *cuts)
 
 
 def join(views: Sequence[View], found: Sequence[RawDetections], iou: float) -> tuple[Floats, Floats, Labels]:
