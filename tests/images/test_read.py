@@ -99,6 +99,16 @@ def test_a_jpeg_comes_as_small_as_its_shorter_side_allows_with_its_real_size(sid
     assert (width, height) == (641, 480)
 
 
+def test_a_large_jpeg_whose_exif_is_broken_is_read_as_it_lies() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = encode(Image.fromarray(photo(480, 640)), "JPEG", exif=exif)
+    at = data.index(b"Exif") + 6
+    pixels, width, height = read_at_least(data[:at] + b"\xff" * 8 + data[at + 8 :], 120)
+    assert pixels.shape == (120, 160, 3)
+    assert (width, height) == (640, 480)
+
+
 @pytest.mark.parametrize("turn", [3, 6, 8])
 def test_a_smaller_jpeg_is_upright_too(turn: int) -> None:
     exif = Image.Exif()

@@ -66,8 +66,10 @@ def read_at_least(source: ImageSource, side: int) -> tuple[Pixels, int, int]:
     shorter = min(header.width, header.height) if header is not None else 0
     reduce = next((step for step in (8, 4, 2) if shorter >= side * step), 1)
     pixels = decode(data, name, reduce=reduce)
-    width, height = size_of(data, name) if reduce > 1 else (pixels.shape[1], pixels.shape[0])
-    return pixels, width, height
+    if header is None or reduce == 1:
+        return pixels, pixels.shape[1], pixels.shape[0]
+    turned = header.has_exif and _orientation(data) in _TRANSPOSED
+    return (pixels, header.height, header.width) if turned else (pixels, header.width, header.height)
 
 
 def _encoded(source: str | os.PathLike[str] | bytes | bytearray | memoryview) -> tuple[bytes, str]:
