@@ -9,7 +9,8 @@ import pytest
 from multibox.evaluation.stopwatch import WARM_CALLS, Effort, Spread, take_turns, warm_up
 
 
-def test_sides_take_turns_and_every_second_round_goes_backwards():
+def test_sides_take_turns_and_every_second_round_goes_backwards(monkeypatch):
+    monkeypatch.setattr("multibox.evaluation.stopwatch._SPINNING", 0.0)
     said: list[str] = []
     sides = {name: (lambda name=name: said.append(name)) for name in "abc"}
     times = take_turns(sides, Effort(rounds=4))
@@ -17,10 +18,18 @@ def test_sides_take_turns_and_every_second_round_goes_backwards():
     assert {name: len(values) for name, values in times.items()} == {"a": 4, "b": 4, "c": 4}
 
 
-def test_the_first_call_of_a_turn_does_not_count():
+def test_the_first_call_of_a_turn_does_not_count(monkeypatch):
+    monkeypatch.setattr("multibox.evaluation.stopwatch._SPINNING", 0.0)
     naps = chain(WARM_CALLS * [0.0], cycle((0.02, 0.0)))
     times = take_turns({"nap": lambda: time.sleep(next(naps)), "nothing": lambda: None}, Effort(rounds=5))
     assert np.median(times["nap"]) < 10
+
+
+def test_short_calls_are_repeated_until_the_threads_of_others_sleep():
+    called: list[float] = []
+    sides = {"nap": lambda: called.append(time.sleep(0.005)), "nothing": lambda: None}
+    take_turns(sides, Effort(rounds=1))
+    assert 2 < len(called) - WARM_CALLS <= 30 / 5 + 1
 
 
 def test_times_are_milliseconds_of_the_call():

@@ -13,6 +13,8 @@ Call = Callable[[], object]
 WARM_CALLS = 5
 """Calls that are not counted; 2 where these take longer than `WARM_SECONDS`."""
 WARM_SECONDS = 1.0
+_SPINNING = 0.03
+"""Seconds for which the threads of some runtimes look for work after a call, at least."""
 _LEAST_ROUNDS = 3
 _MOST_ROUNDS = 100_000
 
@@ -61,7 +63,7 @@ def take_turns(sides: Mapping[str, Call], effort: Effort) -> dict[str, list[floa
     """Milliseconds of every call of every side, warm; number i of all sides comes from the same round.
 
     Sides take turns, so that what else the machine does meets all of them; every second round goes backwards, so that
-    nobody always follows the same one. A turn of several sides is two calls of which the second counts: runtimes let
+    nobody always follows the same one. A turn of several sides is some calls of which the last counts: runtimes let
     their threads spin for a while after a call, and with few cores that would be paid by whoever comes next.
     """
     for call in sides.values():
@@ -72,9 +74,17 @@ def take_turns(sides: Mapping[str, Call], effort: Effort) -> dict[str, list[floa
     while not effort.enough(rounds, time.perf_counter() - start):
         for name in names if rounds % 2 == 0 else reversed(names):
             if len(sides) > 1:
-                sides[name]()
+                _settle(sides[name])
             before = time.perf_counter()
             sides[name]()
             times[name].append(1000 * (time.perf_counter() - before))
         rounds += 1
     return times
+
+
+def _settle(call: Call) -> None:
+    """Calls until the threads of others have gone to sleep, once at least."""
+    start = time.perf_counter()
+    call()
+    while time.perf_counter() - start < _SPINNING:
+        call()
