@@ -32,7 +32,7 @@ def network(**changes: object) -> InputSpec:
 
 def encoded(pixels: np.ndarray, kind: str = "JPEG") -> bytes:
     buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, kind, **({"quality": 95} if kind == "JPEG" else {}))
+    Image.fromarray(pixels).save(buffer, kind, **({"quality": 95} if kind == "JPEG" else {"compress_level": 1}))
     return buffer.getvalue()
 
 
