@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from bright import BrightEngine
+from bright import BrightEngine, picture
 from multibox import Detector, load_spec
 from multibox.errors import DataError
 from multibox.prediction.seeing import see
@@ -21,9 +21,7 @@ INPUT = BrightEngine().spec.input  # 320 x 320
 @pytest.fixture
 def large(tmp_path: Path) -> Path:
     """A JPEG file of 2560 x 1920 pixels with a red and a green area."""
-    pixels = np.full((1920, 2560, 3), 30, np.uint8)
-    for (x1, y1, x2, y2), channel in ((RED, 0), (GREEN, 1)):
-        pixels[y1:y2, x1:x2, channel] = 220
+    pixels = picture(2560, 1920, red=(*RED, 220), green=(*GREEN, 220))
     path = tmp_path / "large.jpg"
     cv2.imwrite(str(path), pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])
     return path

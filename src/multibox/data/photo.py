@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
 
-from multibox.images.read import Pixels, decode, read_bytes, size_of
+from multibox.images.read import Pixels, decode, encoded, size_of
 
 
 class Photo(Protocol):
@@ -54,8 +54,4 @@ class StoredPhoto:
 
 def open_photo(source: str | os.PathLike[str] | bytes | Photo) -> Photo:
     """The photo in a file or in a file's bytes. Raises `DataError` for a file that cannot be read."""
-    if isinstance(source, bytes):
-        return EncodedPhoto(source, "image bytes")
-    if isinstance(source, str | os.PathLike):
-        return EncodedPhoto(read_bytes(source), os.fspath(source))
-    return source
+    return EncodedPhoto(*encoded(source)) if isinstance(source, str | os.PathLike | bytes) else source

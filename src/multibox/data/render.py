@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from multibox.data.photo import Photo
 from multibox.data.window import Window
 from multibox.images.prepare import letterbox_area
-from multibox.images.read import Pixels
+from multibox.images.read import Pixels, reduction
 from multibox.spec import InputSpec
 
 Area = tuple[int, int, int, int]
@@ -55,7 +55,7 @@ def render_into(photo: Photo, window: Window, area: Area, interpolation: str) ->
     left, right = _span(area[0], area[2], (seen.x1 - window.x1) * zoom_x, (seen.x2 - window.x1) * zoom_x)
     top, bottom = _span(area[1], area[3], (seen.y1 - window.y1) * zoom_y, (seen.y2 - window.y1) * zoom_y)
     width, height = right - left, bottom - top
-    pixels = photo.read(_reduction(seen, width, height))
+    pixels = photo.read(reduction(min(seen.width / width, seen.height / height)))
     part, origin, extent = _part(pixels, seen, photo.size)
     scale = (width / extent[0], height / extent[1])
     shift = (left - origin[0] * scale[0], top - origin[1] * scale[1])
@@ -110,12 +110,6 @@ def _span(start: int, end: int, low: float, high: float) -> tuple[int, int]:
     """The whole pixels from `start + low` to `start + high`, at least one, inside start..end."""
     first = min(max(round(start + low), start), end - 1)
     return first, min(max(round(start + high), first + 1), end)
-
-
-def _reduction(seen: Window, width: int, height: int) -> int:
-    """The strongest JPEG reduction that still gives at least as many pixels as are shown."""
-    factor = min(seen.width / width, seen.height / height)
-    return 8 if factor >= 8 else 4 if factor >= 4 else 2 if factor >= 2 else 1
 
 
 def _resize(part: Pixels, width: int, height: int, interpolation: str) -> Pixels:

@@ -49,7 +49,7 @@ def read_image(source: ImageSource) -> Pixels:
     if isinstance(source, Image.Image):
         _refuse_bomb(source.width, source.height, "image")
         return _guard(lambda: _to_rgb(source), "image")
-    return decode(*_encoded(source))
+    return decode(*encoded(source))
 
 
 def read_at_least(source: ImageSource, side: int) -> tuple[Pixels, int, int]:
@@ -61,18 +61,20 @@ def read_at_least(source: ImageSource, side: int) -> tuple[Pixels, int, int]:
     if isinstance(source, np.ndarray | Image.Image):
         pixels = read_image(source)
         return pixels, pixels.shape[1], pixels.shape[0]
-    data, name = _encoded(source)
+    data, name = encoded(source)
     header = read_header(data)
-    shorter = min(header.width, header.height) if header is not None else 0
-    reduce = next((step for step in (8, 4, 2) if shorter >= side * step), 1)
+    reduce = reduction(min(header.width, header.height) / side) if header is not None else 1
     pixels = decode(data, name, reduce=reduce)
-    if header is None or reduce == 1:
-        return pixels, pixels.shape[1], pixels.shape[0]
-    turned = header.has_exif and _orientation(data) in _TRANSPOSED
-    return (pixels, header.height, header.width) if turned else (pixels, header.width, header.height)
+    width, height = size_of(data, name) if reduce > 1 else (pixels.shape[1], pixels.shape[0])
+    return pixels, width, height
 
 
-def _encoded(source: str | os.PathLike[str] | bytes | bytearray | memoryview) -> tuple[bytes, str]:
+def reduction(factor: float) -> int:
+    """The strongest reduction of a JPEG file, 8, 4, 2 or 1, that is not above `factor`."""
+    return next((step for step in (8, 4, 2) if factor >= step), 1)
+
+
+def encoded(source: str | os.PathLike[str] | bytes | bytearray | memoryview) -> tuple[bytes, str]:
     """A file's content, or the bytes themselves, and what errors call it."""
     if isinstance(source, bytes | bytearray | memoryview):
         return bytes(source), "image bytes"
@@ -109,26 +111,25 @@ def decode(data: bytes, name: str, *, reduce: int = 1) -> Pixels:
 
 def read_size(source: str | os.PathLike[str] | bytes) -> tuple[int, int]:
     """(width, height) of the upright picture from the header alone. Raises `DataError` as `read_image` does."""
-    if isinstance(source, bytes):
-        return size_of(source, "image bytes")
-    return size_of(read_bytes(source), os.fspath(source))
+    return size_of(*encoded(source))
 
 
 def size_of(data: bytes, name: str) -> tuple[int, int]:
     """(width, height) of the upright picture in `data`, from its header alone; `name` is what errors call it."""
     header = read_header(data)
-    if header is not None and not header.has_exif:
+    if header is not None:
         _refuse_bomb(header.width, header.height, name)
-        return header.width, header.height
+        turned = header.has_exif and _orientation(data) in _TRANSPOSED
+        return (header.height, header.width) if turned else (header.width, header.height)
 
-    def turned() -> tuple[int, int]:
+    def upright() -> tuple[int, int]:
         image = _open(data, name)
         if image.format == "TIFF":  # Pillow states its upright size
             return image.width, image.height
         turn = image.getexif().get(_ORIENTATION, 1)
         return (image.height, image.width) if turn in _TRANSPOSED else (image.width, image.height)
 
-    return _guard(turned, name)
+    return _guard(upright, name)
 
 
 def _decode_jpeg(data: bytes, header: JpegHeader, reduce: int) -> Pixels | None:
